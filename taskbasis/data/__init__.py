@@ -1,0 +1,1 @@
+"""Suites of image-classification tasks: what they contain and how their pixels are read."""

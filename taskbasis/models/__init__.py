@@ -1,0 +1,1 @@
+"""CLIP models: image encoders, zero-shot heads and the tiny model shipped with the package."""
