@@ -101,7 +101,7 @@ class TensorWriter:
         """Append ``values``, the next elements of the file in row-major order, of any shape."""
         data = values.detach().to("cpu", self.dtype).contiguous().reshape(-1)
         self._left -= data.numel()
-        self._file.write(memoryview(data.view(torch.uint8).numpy()))
+        self._file.write(data.view(torch.uint8).numpy().data)
 
     def __enter__(self) -> TensorWriter:
         return self

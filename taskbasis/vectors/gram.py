@@ -46,7 +46,8 @@ class Gram:
     @cached_property
     def spectrum(self) -> Tensor:
         """Eigenvalues λ₁ ≥ λ₂ ≥ …, float64 of shape (T,), clipped at 0."""
-        return torch.linalg.eigvalsh(self.matrix).flip(0).clamp_min(0.0)
+        ascending: Tensor = torch.linalg.eigvalsh(self.matrix)
+        return ascending.flip(0).clamp_min(0.0)
 
     @cached_property
     def key(self) -> str:

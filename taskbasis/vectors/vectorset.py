@@ -116,7 +116,8 @@ class VectorSet:
         matrix = matrix[:, None] if single else matrix
         if matrix.ndim != 2 or matrix.shape[0] != len(self):
             raise VectorError(
-                f"coefficients of shape {tuple(coefficients.shape)} do not fit {len(self)} columns {self.names}"
+                f"coefficients of shape {tuple(coefficients.shape)} do not fit "
+                f"{len(self)} columns {self.names}"
             )
         if not torch.isfinite(matrix).all():
             raise VectorError("coefficients are not finite")

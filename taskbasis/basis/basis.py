@@ -1,0 +1,159 @@
+"""A fitted basis: small matrices over named columns, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from taskbasis.errors import BasisError
+from taskbasis.vectors.gram import Gram
+
+Over = Literal["sources", "atoms"]
+
+ATTAINED = 1e-5
+"""Relative excess over the spectral bound up to which a basis counts as optimal."""
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What the Gram matrix says about a basis."""
+
+    loss: float
+    """tr(EᵀGE)/T² with E = BW + o1ᵀ − I: the mean squared reconstruction error over T (Lemma 3.2)."""
+    spectral_bound: float
+    """The least loss of any rank-M reconstruction, Σ_{i>M} λ_i(G)/T²."""
+    attainable: bool
+    """Whether this method's constraints are known to allow the bound: it was reached to 1e-5."""
+    relative_error: float
+    """‖V̂ − V‖_F / ‖V‖_F."""
+    condition: float
+    """Condition number of BᵀGB, the Gram matrix of the atoms; infinite if it is singular."""
+    row_sums: tuple[float, ...]
+    """Σ_m B[k, m] of each source column: how much of it the summed atoms hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Basis encoder B, basis decoder W and offset o over named source columns.
+
+    The atoms are S = X·B for the K source columns X (the task vectors, K = T, for most methods) and the
+    reconstruction is V̂ = X·(B·W + o·1ᵀ).
+    """
+
+    method: str
+    """Name of the method that made it."""
+    parameters: Mapping[str, Any]
+    """The method's settings, as plain values."""
+    encoder: Tensor
+    """B, float64 of shape (K, M)."""
+    decoder: Tensor
+    """W, float64 of shape (M, T)."""
+    offset: Tensor | None
+    """o, float64 of shape (K,), or None."""
+    sources: tuple[str, ...]
+    """Names of the K source columns."""
+    tasks: tuple[str, ...]
+    """Names of the T tasks, in order."""
+    diagnostics: Diagnostics
+    history: tuple[float, ...] = field(default=(), repr=False)
+    """Loss after each recorded step of an iterative fit; empty for closed forms."""
+
+    @property
+    def M(self) -> int:
+        """Number of atoms."""
+        return self.encoder.shape[1]
+
+    @property
+    def stored_vectors(self) -> int:
+        """Vectors that addition and reconstruction need: the atoms and, with an offset, one more."""
+        return self.M + (self.offset is not None)
+
+    def stored_bytes(self, numel: int, itemsize: int = 4) -> int:
+        """Bytes on disk for vectors of ``numel`` elements, the matrices included."""
+        matrices = (
+            self.encoder.numel() + self.decoder.numel() + (0 if self.offset is None else len(self.sources))
+        )
+        return self.stored_vectors * numel * itemsize + 8 * matrices
+
+    def addition_coefficients(self, over: Over = "sources") -> Tensor:
+        """Coefficients of Σ_m s_m: B·1 of shape (K,) over the sources, ones of shape (M,) over the atoms."""
+        return self.encoder.sum(dim=1) if over == "sources" else torch.ones(self.M, dtype=torch.float64)
+
+    def reconstruction_coefficients(self, over: Over = "sources") -> Tensor:
+        """Coefficients of V̂: B·W + o·1ᵀ of shape (K, T) over the sources, W of shape (M, T) over the atoms.
+
+        Over the atoms the offset, where there is one, is a vector of its own that is added to each.
+        """
+        if over == "atoms":
+            return self.decoder
+        product = self.encoder @ self.decoder
+        return product if self.offset is None else product + self.offset[:, None]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the vectors as JSON values: the ``basis`` part of ``result.json``."""
+        return {
+            "method": self.method,
+            "M": self.M,
+            "T": len(self.tasks),
+            "parameters": dict(self.parameters),
+            "sources": list(self.sources),
+            "encoder": self.encoder.tolist(),
+            "decoder": self.decoder.tolist(),
+            "offset": None if self.offset is None else self.offset.tolist(),
+            "stored_vectors": self.stored_vectors,
+        } | finite(asdict(self.diagnostics))
+
+
+class BasisMethod(Protocol):
+    """How a basis is made: immutable settings and a pure ``fit``."""
+
+    def fit(self, gram: Gram) -> Basis:
+        """The basis of the columns of ``gram``; raises :class:`BasisError` for an M that does not fit."""
+
+
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace infinite and undefined floats by None, which JSON can say."""
+    return {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in values.items()}
+
+
+def check_rank(M: int, T: int, most: int | None = None, reason: str = "") -> None:
+    """Refuse a number of atoms that no basis of T tasks can have.
+
+    Raises:
+        BasisError: naming M and what is accepted.
+    """
+    most = T if most is None else most
+    if not 1 <= M <= most:
+        raise BasisError(f"M={M} is not possible for {T} tasks{reason}; accepted: 1 ≤ M ≤ {most}")
+
+
+def diagnose(gram: Gram, encoder: Tensor, decoder: Tensor, offset: Tensor | None = None) -> Diagnostics:
+    """Judge a basis over the columns of ``gram`` (K = T).
+
+    Args:
+        gram: the Gram matrix of the T task vectors.
+        encoder: B of shape (T, M).
+        decoder: W of shape (M, T).
+        offset: o of shape (T,), or None.
+    """
+    T, M = encoder.shape
+    G = gram.matrix
+    error = encoder @ decoder - torch.eye(T, dtype=torch.float64)
+    if offset is not None:
+        error = error + offset[:, None]
+    squared = max(float(torch.einsum("ij,ik,kj->", error, G, error)), 0.0)
+    total = float(G.diagonal().sum())
+    bound, loss = gram.spectral_bound(M), squared / T**2
+    atoms = torch.linalg.eigvalsh(encoder.T @ G @ encoder)
+    return Diagnostics(
+        loss=loss,
+        spectral_bound=bound,
+        attainable=loss <= (1 + ATTAINED) * bound + 1e-12 * total / T**2,
+        relative_error=(squared / total) ** 0.5 if total > 0 else 0.0,
+        condition=float(atoms[-1] / atoms[0]) if atoms[0] > 0 else float("inf"),
+        row_sums=tuple(encoder.sum(dim=1).tolist()),
+    )
