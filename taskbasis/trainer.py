@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -33,3 +34,20 @@ def quiet_trainer(
         num_sanity_val_steps=0,
         **options,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Where and how exactly numbers are computed."""
+
+    accelerator: str = "cpu"
+    """Lightning's name: ``cpu``, ``gpu`` or ``auto``; recorded, never part of a key."""
+    devices: int = 1
+    precision: str = "32-true"
+    """Lightning's name, such as ``32-true`` or ``bf16-mixed``."""
+    threads: int = 1
+    """Threads of each process on the CPU; they change the order of sums, so they are part of keys."""
+
+    def trainer_options(self) -> dict[str, Any]:
+        """Arguments for :func:`quiet_trainer`."""
+        return {"accelerator": self.accelerator, "devices": self.devices, "precision": self.precision}

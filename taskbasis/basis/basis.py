@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Protocol
 
 import torch
@@ -106,6 +106,34 @@ class Basis:
             "offset": None if self.offset is None else self.offset.tolist(),
             "stored_vectors": self.stored_vectors,
         } | finite(asdict(self.diagnostics))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the vectors, so that :meth:`from_json` gives an equal basis back."""
+        return self.describe() | {"tasks": list(self.tasks), "history": list(self.history)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Basis:
+        """The basis that :meth:`to_json` described."""
+        facts = {f.name: stored[f.name] for f in fields(Diagnostics)}
+        facts["condition"] = float("inf") if facts["condition"] is None else facts["condition"]
+        facts["row_sums"] = tuple(facts["row_sums"])
+        encoder, decoder, offset = (
+            None if stored[name] is None else torch.tensor(stored[name], dtype=torch.float64)
+            for name in ("encoder", "decoder", "offset")
+        )
+        assert encoder is not None
+        assert decoder is not None
+        return cls(
+            method=stored["method"],
+            parameters=stored["parameters"],
+            encoder=encoder,
+            decoder=decoder,
+            offset=offset,
+            sources=tuple(stored["sources"]),
+            tasks=tuple(stored["tasks"]),
+            diagnostics=Diagnostics(**facts),
+            history=tuple(stored["history"]),
+        )
 
 
 class BasisMethod(Protocol):

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from taskbasis.errors import DataError
+from taskbasis.store import Artifact, Store
 
 
 @dataclass(frozen=True)
@@ -18,3 +25,50 @@ class TaskSpec:
     """Class names in label order: label ``i`` is ``classes[i]``."""
     templates: tuple[str, ...]
     """Prompt templates with one ``{}`` each, averaged into the zero-shot head."""
+
+
+class TrainingSet(Protocol):
+    """Training images of a task, with the suite's augmentation."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, H, W) and labels (n,) of ``indices``, augmented as ``generator`` says."""
+
+
+class Suite(Protocol):
+    """An ordered set of tasks with their pixels; picklable and cheap to make."""
+
+    @property
+    def name(self) -> str:
+        """Short name, recorded in results."""
+
+    @property
+    def tasks(self) -> tuple[TaskSpec, ...]:
+        """All tasks in order: scenario T is the first T of them."""
+
+    @property
+    def control(self) -> TaskSpec:
+        """The task whose accuracy negation must keep."""
+
+    def pixels(self, store: Store, task: str, split: str) -> Artifact:
+        """Evaluation pixels (file ``pixels.safetensors``) of split ``val`` or ``test``, made if absent."""
+
+    def training_set(self, store: Store, task: str) -> tuple[TrainingSet, str]:
+        """The training images, and a hash of everything that determines them and their augmentation."""
+
+
+def find_tasks(suite: Suite, names: list[str]) -> list[TaskSpec]:
+    """The tasks called ``names``, in that order.
+
+    Raises:
+        DataError: for a name that the suite does not have, or one given twice.
+    """
+    known = {task.name: task for task in suite.tasks}
+    for name in names:
+        if name not in known:
+            raise DataError(f"unknown task {name!r} in tasks; suite {suite.name!r} has {', '.join(known)}")
+        if names.count(name) > 1:
+            raise DataError(f"task {name!r} is given {names.count(name)} times in tasks; once is allowed")
+    return [known[name] for name in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ class Artifact:
 
     path: Path
     """Its folder."""
-    manifest: dict[str, Any]
+    manifest: dict[str, Any] = field(repr=False)
     """Schema, stage, key fields, files with sha256 and size, metadata, versions."""
+    reused: bool = False
+    """Whether it was there already."""
 
     @property
     def content(self) -> str:
@@ -82,7 +84,7 @@ def read_artifact(folder: Path, memo: Path, *, fresh: bool = False) -> Artifact:
         raise StoreError(f"{path} is not a schema {MANIFEST_SCHEMA} manifest of its own files")
     for name, entry in files.items():
         _check_file(folder / name, entry, memo, fresh)
-    return Artifact(folder, manifest)
+    return Artifact(folder, manifest, reused=True)
 
 
 def _check_file(path: Path, entry: dict[str, Any], memo: Path, fresh: bool) -> None:

@@ -1,0 +1,45 @@
+"""Stored result of this room: the fitted basis."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from taskbasis.basis.basis import Basis, BasisMethod
+from taskbasis.store import Artifact, StageKey, Store, write_json
+from taskbasis.vectors.gram import Gram
+
+BASIS = "basis.json"
+
+
+@dataclass(frozen=True)
+class BasisKey(StageKey):
+    """Key of a fitted basis."""
+
+    STAGE: ClassVar[str] = "basis"
+    VERSION: ClassVar[int] = 1
+    gram: str
+    """Content of the Gram matrix and its names."""
+    method: str
+    settings: dict[str, Any]
+    threads: int
+
+
+def fit(store: Store, method: BasisMethod, gram: Gram, threads: int) -> tuple[Basis, Artifact]:
+    """The basis that ``method`` makes of ``gram``, fitted unless it is stored."""
+    assert is_dataclass(method)
+    kind = type(method)
+    key = BasisKey(
+        gram=gram.key,
+        method=f"{kind.__module__}.{kind.__qualname__}",
+        settings={f.name: getattr(method, f.name) for f in fields(method)},
+        threads=threads,
+    )
+
+    def build(folder: Path) -> None:
+        write_json(folder / BASIS, method.fit(gram).to_json())
+
+    artifact = store.make(key, build)
+    return Basis.from_json(json.loads(artifact.file(BASIS).read_text())), artifact

@@ -1,0 +1,135 @@
+"""From configuration to plain objects: the door at which config objects stop."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig
+
+from taskbasis import parallel
+from taskbasis.basis import BasisMethod
+from taskbasis.config import Composed
+from taskbasis.data.suite import Suite, TaskSpec, find_tasks
+from taskbasis.errors import ConfigError
+from taskbasis.merging import MergeMethod
+from taskbasis.models.clip import ClipModel
+from taskbasis.store import Store
+from taskbasis.trainer import Compute
+from taskbasis.training.recipe import Recipe
+
+GROUPS_WITH_TARGETS = ("model", "suite", "basis", "merge", "search")
+PROTOCOLS = ("addition",)
+SOURCES = ("train",)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does, in plain objects."""
+
+    store: Store
+    clip: ClipModel
+    suite: Suite
+    tasks: tuple[TaskSpec, ...]
+    recipe: Recipe
+    finetune_seed: int
+    basis: BasisMethod
+    merge: MergeMethod
+    alphas: tuple[float, ...]
+    protocols: tuple[str, ...]
+    batch_size: int
+    compute: Compute
+    workers: int
+
+
+def build_plan(composed: Composed) -> Plan:
+    """Make the objects that a configuration describes.
+
+    Raises:
+        ConfigError: listing every argument that does not fit what it configures, or the first value
+            that is out of range.
+        TaskbasisError: whatever the objects themselves refuse.
+    """
+    config = composed.config
+    if errors := [e for group in GROUPS_WITH_TARGETS for e in target_errors(group, config[group])]:
+        raise ConfigError("; ".join(errors))
+    if config.checkpoints.source not in SOURCES:
+        raise ConfigError(
+            f"checkpoints.source={config.checkpoints.source!r}: accepted are {', '.join(SOURCES)}"
+        )
+    if unknown := [p for p in config.evaluation.protocols if p not in PROTOCOLS]:
+        raise ConfigError(f"evaluation.protocols: unknown {unknown}; accepted are {', '.join(PROTOCOLS)}")
+    if config.evaluation.batch_size < 1:
+        raise ConfigError(f"evaluation.batch_size={config.evaluation.batch_size}: must be 1 or more")
+    suite = instantiate(config.suite)
+    compute = _compute(config.trainer)
+    return Plan(
+        store=Store(config.paths.store),
+        clip=instantiate(config.model),
+        suite=suite,
+        tasks=_tasks(suite, config),
+        recipe=Recipe(**{k: v for k, v in config.finetune.items() if k != "seed"}),
+        finetune_seed=config.finetune.seed,
+        basis=instantiate(config.basis),
+        merge=instantiate(config.merge),
+        alphas=instantiate(config.search).alphas(),
+        protocols=tuple(config.evaluation.protocols),
+        batch_size=config.evaluation.batch_size,
+        compute=compute,
+        workers=_workers(config.trainer.workers, compute),
+    )
+
+
+def target_errors(group: str, node: DictConfig | None) -> list[str]:
+    """What is wrong between a group's keys and the signature of its ``_target_``; empty if nothing is."""
+    if node is None or "_target_" not in node:
+        return [f"{group}: no _target_ says what it configures"]
+    try:
+        target = get_object(node["_target_"])
+    except (ImportError, AttributeError, ValueError) as error:
+        return [f"{group}._target_={node['_target_']}: {error}"]
+    accepted = {n: p for n, p in inspect.signature(target).parameters.items() if n != "self"}
+    given = {str(key) for key in node if not str(key).startswith("_")}
+    errors = [
+        f"{group}.{k}: unknown; accepted: {', '.join(accepted)}" for k in sorted(given - accepted.keys())
+    ]
+    required = {n for n, p in accepted.items() if p.default is inspect.Parameter.empty}
+    return errors + [f"{group}.{name} is missing" for name in sorted(required - given)]
+
+
+def _tasks(suite: Suite, config: DictConfig) -> tuple[TaskSpec, ...]:
+    names = [task.name for task in suite.tasks]
+    if config.tasks is not None and not config.tasks:
+        raise ConfigError(f"tasks=[]: at least one is needed; suite {suite.name!r} has {', '.join(names)}")
+    wanted = list(config.tasks) if config.tasks is not None else names[: config.scenario.size]
+    return tuple(find_tasks(suite, wanted))
+
+
+def _compute(trainer: Any) -> Compute:
+    import torch
+
+    accelerator = trainer.accelerator
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    if accelerator not in ("cpu", "gpu"):
+        raise ConfigError(f"trainer.accelerator={accelerator!r}: accepted are auto, cpu, gpu")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator=gpu: no GPU is visible here; trainer=cpu or trainer=auto")
+    if trainer.threads < 1 or trainer.devices < 1:
+        raise ConfigError(
+            f"trainer.threads={trainer.threads}, trainer.devices={trainer.devices}: must be 1 or more"
+        )
+    return Compute(
+        accelerator=accelerator,
+        devices=trainer.devices,
+        precision=trainer.precision,
+        threads=trainer.threads,
+    )
+
+
+def _workers(wanted: int | None, compute: Compute) -> int:
+    if wanted is not None and wanted < 1:
+        raise ConfigError(f"trainer.workers={wanted}: must be 1 or more, or null for all processors")
+    return wanted or (1 if compute.accelerator == "gpu" else parallel.default_workers())

@@ -1,0 +1,297 @@
+"""The configuration: its schema, its composition, and what may be said in it.
+
+Nothing here imports torch: ``--help`` and ``--cfg job`` answer at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from taskbasis.errors import ConfigError
+from taskbasis.store.hashing import digest
+
+ENTRY = "run"
+NOT_SEMANTIC = ("paths", "tracker", "verbosity", "suite.root", "trainer.workers", "trainer.accelerator")
+"""Keys that change where and how a run is carried out, never its result."""
+
+
+@dataclass
+class ScenarioConfig:
+    """How many of the suite's tasks, from the first on."""
+
+    size: int = 8
+
+
+@dataclass
+class CheckpointsConfig:
+    """Where fine-tuned models come from."""
+
+    source: str = "train"
+
+
+@dataclass
+class FinetuneConfig:
+    """See :class:`taskbasis.training.recipe.Recipe`."""
+
+    lr: float = 1e-5
+    weight_decay: float = 0.1
+    batch_size: int = 128
+    epochs: int | None = None
+    max_steps: int | None = 2000
+    warmup: float = 500
+    grad_clip: float = 1.0
+    seed: int = 0
+
+
+@dataclass
+class EvaluationConfig:
+    """Which protocols, and the batch size of every score."""
+
+    protocols: list[str] = field(default_factory=lambda: ["addition"])
+    batch_size: int = 200
+
+
+@dataclass
+class TrainerConfig:
+    """See :class:`taskbasis.trainer.Compute`."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+    threads: int = 1
+    workers: int | None = None
+
+
+@dataclass
+class TrackerConfig:
+    """Weights & Biases, which mirrors the local records."""
+
+    mode: str = "auto"
+    project: str = "taskbasis"
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    timeout: int = 30
+
+
+@dataclass
+class PathsConfig:
+    """Folders; relative ones count from where the command is run."""
+
+    root: str = "outputs"
+    store: str = "${paths.root}/store"
+    runs: str = "${paths.root}/runs"
+    data: str = "${paths.root}/data"
+
+
+@dataclass
+class RunConfig:
+    """Everything that can be said to ``python -m taskbasis.run``."""
+
+    model: Any = None
+    suite: Any = None
+    scenario: ScenarioConfig = field(default_factory=ScenarioConfig)
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    basis: Any = None
+    merge: Any = None
+    search: Any = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    M: Any = None
+    tasks: list[str] | None = None
+    seed: int = 0
+    smoke: bool | None = None
+    verbosity: str = "info"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A configuration with the choices and overrides that made it."""
+
+    config: DictConfig
+    choices: Mapping[str, str]
+    """Chosen option of each group."""
+    overrides: tuple[str, ...]
+
+    @property
+    def semantic(self) -> dict[str, Any]:
+        """The resolved configuration without what cannot change a result."""
+        plain = OmegaConf.to_container(self.config, resolve=True)
+        assert isinstance(plain, dict)
+        for key in NOT_SEMANTIC:
+            *parents, last = key.split(".")
+            node = plain
+            for parent in parents:
+                node = node[parent]
+            node.pop(last, None)
+        return {str(k): v for k, v in plain.items()}
+
+    @property
+    def semantic_overrides(self) -> list[str]:
+        """The overrides without what cannot change a result."""
+        names = tuple(f"{key}{end}" for key in NOT_SEMANTIC for end in ("=", "."))
+        return [o for o in self.overrides if not o.lstrip("+~").startswith(names)]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the semantic configuration: equal for runs with equal results."""
+        return digest(self.semantic)
+
+    @property
+    def slug(self) -> str:
+        """Readable name: model, suite and number of tasks, basis, M, seeds."""
+        c = self.config
+        atoms = "" if c.M is None else f"-M{c.M}"
+        parts = [
+            self.choices["model"],
+            f"{self.choices['suite']}{number_of_tasks(c)}",
+            self.choices["basis"] + atoms,
+            f"s{c.seed}f{c.finetune.seed}",
+        ]
+        return "-".join(parts) + ("-smoke" if c.smoke else "")
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run's folder: slug and fingerprint."""
+        return f"{self.slug}-{self.fingerprint[:8]}"
+
+
+def config_dir() -> Path:
+    """The folder of configuration files: in the installed package, else in the repository."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if folder.is_dir():
+            return folder
+    raise ConfigError(f"no configuration folder in {package} or {package.parent}; reinstall taskbasis")
+
+
+def register_schema() -> None:
+    """Make the typed schema known to Hydra, which then refuses unknown keys and wrong types."""
+    ConfigStore.instance().store(name="schema", node=RunConfig)
+
+
+def compose(overrides: Sequence[str] = ()) -> Composed:
+    """Compose a configuration as the command does.
+
+    Args:
+        overrides: as on the command line, such as ``["basis=ae", "M=4", "scenario=14"]``.
+
+    Raises:
+        ConfigError: for an unknown group, option, key or type, naming what is accepted.
+    """
+    register_schema()
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            config = hydra_compose(ENTRY, quote_numbers(overrides), return_hydra_config=True)
+    except Exception as error:
+        if is_hydra_error(error):
+            raise ConfigError(explain(error)) from error
+        raise
+    choices, used = config.hydra.runtime.choices, config.hydra.overrides.task
+    return composed(config, dict(choices), list(used))
+
+
+def composed(config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str]) -> Composed:
+    """Check a configuration, without Hydra's own part, and fill in what follows from it.
+
+    Raises:
+        ConfigError: for an unknown key, or an M that is not understood.
+    """
+    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    check_keys(plain, RunConfig)
+    if plain.smoke:
+        shrink(plain)
+    plain.M = resolve_M(plain.M, number_of_tasks(plain)) if "M" in plain.basis else None
+    return Composed(plain, {k: str(v) for k, v in choices.items()}, tuple(overrides))
+
+
+def check_keys(node: DictConfig, schema: type, prefix: str = "") -> None:
+    """Refuse keys that the schema does not have: Hydra lets ``+key=value`` through.
+
+    Raises:
+        ConfigError: naming the key and what is accepted beside it.
+    """
+    known = {f.name: f for f in fields(schema)}
+    for key in node:
+        if key not in known:
+            raise ConfigError(
+                f"unknown key {prefix}{key!s}; accepted: {', '.join(prefix + k for k in known)}"
+            )
+        if is_dataclass(kind := OmegaConf.get_type(node, key)):
+            check_keys(node[key], kind, f"{prefix}{key}.")
+
+
+def number_of_tasks(config: DictConfig) -> int:
+    """T: the length of ``tasks`` or else the size of the scenario."""
+    return len(config.tasks) if config.tasks is not None else int(config.scenario.size)
+
+
+def shrink(config: DictConfig) -> None:
+    """The smoke form of a run: the same path with at most 2 tasks, 2 atoms and 20 training steps."""
+    if config.tasks is not None:
+        config.tasks = config.tasks[:2]
+    config.scenario.size = min(2, config.scenario.size)
+    config.finetune.max_steps = min(20, config.finetune.max_steps or 20)
+    if isinstance(config.M, int):
+        config.M = min(2, config.M)
+
+
+def quote_numbers(arguments: Sequence[str]) -> list[str]:
+    """Quote the numeric options of ``scenario``, which Hydra would otherwise take for integers.
+
+    >>> quote_numbers(["-m", "scenario=8,14", "M=4"])
+    ['-m', "scenario='8','14'", 'M=4']
+    """
+    return [re.sub(r"^\+{0,2}scenario=.*", _quote_options, argument) for argument in arguments]
+
+
+def resolve_M(M: Any, T: int) -> int:
+    """The number of atoms that ``M`` stands for: an integer, a share such as ``T/4``, or None for T//2.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if M is None:
+        return max(1, T // 2)
+    if isinstance(M, int) and not isinstance(M, bool):
+        return M
+    if match := re.fullmatch(r"T(?:\s*/\s*([1-9]\d*))?", str(M)):
+        return max(1, T // int(match[1] or 1))
+    raise ConfigError(f"M={M!r} is not understood; accepted: an integer, null (T//2) or a share such as T/4")
+
+
+def explain(error: BaseException) -> str:
+    """The message of an error of Hydra or OmegaConf with its cause, without empty lines."""
+    messages: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        if (text := str(link).strip()) and not any(text in known for known in messages):
+            messages.append(text)
+        link = link.__cause__
+    text = "\n".join(messages).split("Config search path:")[0]
+    text = re.sub(r"\nTo append to your config.*", "", text)
+    text = re.sub(r"\n\s*(full_key|object_type|reference_type): ?\S+|\n\s*object_type=\S+", "", text)
+    text = re.sub(r"(?<=:)((?:\n\t\S+)+)", lambda options: " " + ", ".join(options[1].split()), text)
+    return "; ".join(line.strip().rstrip(".") for line in text.splitlines() if line.strip())
+
+
+def is_hydra_error(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf refused the configuration."""
+    return type(error).__module__.split(".")[0] in ("hydra", "omegaconf")
+
+
+def _quote_options(match: re.Match[str]) -> str:
+    key, _, options = match[0].partition("=")
+    return f"{key}=" + ",".join(f"'{o.strip()}'" if o.strip().isdigit() else o for o in options.split(","))

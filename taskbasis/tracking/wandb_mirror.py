@@ -1,0 +1,193 @@
+"""Weights & Biases as a mirror of the local records: it never prompts and never fails a run."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import wandb
+
+from taskbasis.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+MODES = ("auto", "online", "offline", "disabled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorSettings:
+    """What a W&B run is called and where it goes."""
+
+    mode: str
+    project: str
+    entity: str | None
+    group: str | None
+    tags: tuple[str, ...]
+    name: str
+    folder: Path
+    """Where offline runs are kept."""
+    timeout: int
+    """Seconds to wait for the server at the start and at the end."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"tracker.mode={self.mode!r}: accepted are {', '.join(MODES)}")
+
+
+class Mirror(Protocol):
+    """Receives what was recorded locally."""
+
+    def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
+        """Numbers at a step of an item of a stage."""
+
+    def result(self, result: Mapping[str, Any], images: Sequence[Path]) -> None:
+        """The finished result and its plots."""
+
+    def finish(self, exit_code: int) -> None:
+        """Close the run."""
+
+
+class NoMirror:
+    """Mirrors nothing."""
+
+    def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def result(self, result: Mapping[str, Any], images: Sequence[Path]) -> None:
+        """Do nothing."""
+
+    def finish(self, exit_code: int) -> None:
+        """Do nothing."""
+
+
+class WandbMirror:
+    """One W&B run per job; trouble with it is logged, once, and the job goes on."""
+
+    def __init__(self, run: Any) -> None:
+        self._run, self._broken, self._axes = run, False, set[str]()
+
+    def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
+        """Log numbers under ``stage/item/…`` with an axis of their own."""
+        prefix = f"{stage}/{item}" if item else stage
+
+        def send() -> None:
+            if prefix not in self._axes:
+                self._axes.add(prefix)
+                self._run.define_metric(f"{prefix}/*", step_metric=f"{prefix}/step")
+            self._run.log({f"{prefix}/step": step} | {f"{prefix}/{k}": v for k, v in values.items()})
+
+        self._try(send)
+
+    def result(self, result: Mapping[str, Any], images: Sequence[Path]) -> None:
+        """Send summary numbers, the per-task table and the plots."""
+
+        def send() -> None:
+            self._run.summary.update(summary_numbers(result))
+            self._run.log({"per_task": wandb.Table(columns=list(_COLUMNS), data=per_task_rows(result))})
+            self._run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in images})
+
+        self._try(send)
+
+    def finish(self, exit_code: int) -> None:
+        """Close the run with the job's exit code, which Lightning's own logger does not do."""
+        self._try(lambda: self._run.finish(exit_code=exit_code))
+
+    def _try(self, send: Callable[[], None]) -> None:
+        if self._broken:
+            return
+        try:
+            send()
+        except Exception as error:  # noqa: BLE001 - a tracker never fails a run
+            self._broken = True
+            _log.warning("W&B stopped working and gets nothing more from this run: %s", error)
+
+
+def open_mirror(settings: MirrorSettings, config: Mapping[str, Any]) -> Mirror:
+    """Start a W&B run, offline if there is no key or the server cannot be reached.
+
+    Args:
+        settings: names, mode and timeout.
+        config: the resolved and redacted configuration as plain values.
+    """
+    mode = settings.mode
+    if mode == "auto":
+        mode = "online" if has_key() else "offline"
+    if mode == "disabled":
+        return NoMirror()
+    for attempt in dict.fromkeys((mode, "offline")):
+        try:
+            return WandbMirror(_init(settings, attempt, config))
+        except Exception as error:  # noqa: BLE001 - a tracker never fails a run
+            _log.warning("W&B cannot start %s (%s)", attempt, str(error).splitlines()[0])
+            if attempt == "online":
+                _log.warning("this run is recorded offline, in %s", settings.folder / "wandb")
+    return NoMirror()
+
+
+def has_key() -> bool:
+    """Whether W&B would find an API key without asking for one."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def summary_numbers(result: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers by which runs are compared, under stable names."""
+    addition, basis = result["protocols"]["addition"], result["basis"]
+    return {
+        "addition/test/top1": addition["top1"],
+        "addition/test/normalized_top1": addition["normalized_top1"],
+        "addition/alpha": addition["search"]["alpha"],
+        "addition/merged_norm": addition["search"]["merged_norm"],
+        "basis/loss": basis["loss"],
+        "basis/spectral_bound": basis["spectral_bound"],
+        "basis/relative_error": basis["relative_error"],
+        "basis/stored_bytes": basis["stored_bytes"],
+    }
+
+
+_COLUMNS = ("task", "zeroshot/top1", "finetuned/top1", "addition/top1", "addition/normalized_top1")
+
+
+def per_task_rows(result: Mapping[str, Any]) -> list[list[Any]]:
+    """Test accuracies, one row per task."""
+    rows = []
+    for task, merged in result["protocols"]["addition"]["test"].items():
+        zero, fine = (result["single"][kind][task]["test"] for kind in ("zeroshot", "finetuned"))
+        z, f, m = (c["correct"] / c["n"] for c in (zero, fine, merged))
+        rows.append([task, z, f, m, m / f if f else None])
+    return rows
+
+
+def _init(settings: MirrorSettings, mode: str, config: Mapping[str, Any]) -> Any:
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    return wandb.init(
+        project=settings.project,
+        entity=settings.entity,
+        group=settings.group,
+        name=settings.name,
+        tags=list(settings.tags),
+        config=dict(config),
+        dir=str(settings.folder),
+        mode=mode,  # type: ignore[arg-type]
+        job_type="run",
+        reinit="finish_previous",
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            init_timeout=settings.timeout,
+            finish_timeout=settings.timeout,
+            disable_git=True,
+            disable_code=True,
+            disable_job_creation=True,
+            x_disable_stats=True,
+        ),
+    )

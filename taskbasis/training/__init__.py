@@ -1,0 +1,1 @@
+"""Fine-tuning of image encoders under frozen zero-shot heads."""

@@ -1,0 +1,125 @@
+"""Fine-tuning of all tasks of a job, each once, by worker processes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from safetensors.torch import load_file, save_file
+
+from taskbasis.data.suite import Suite, TaskSpec
+from taskbasis.models.clip import ClipModel, image_encoder
+from taskbasis.models.stages import ENCODER, HEAD
+from taskbasis.parallel import Begin, Progress, Report, Workers
+from taskbasis.store import Artifact, StageKey, Store
+from taskbasis.trainer import Compute, quiet_trainer
+from taskbasis.training.data import FinetuneData, TrainingSteps
+from taskbasis.training.module import FineTuner
+from taskbasis.training.recipe import Recipe
+
+_log = logging.getLogger(__name__)
+STAGE = "fine-tuning"
+
+
+@dataclass(frozen=True)
+class FinetuneKey(StageKey):
+    """Key of a fine-tuned image encoder θ_t."""
+
+    STAGE: ClassVar[str] = "finetuned"
+    VERSION: ClassVar[int] = 1
+    task: str
+    pretrained: str
+    """Content of θ₀."""
+    head: str
+    """Content of the zero-shot head."""
+    training_set: str
+    """Content of the training images and their augmentation."""
+    recipe: dict[str, Any]
+    seed: int
+    precision: str
+    threads: int
+    devices: int
+
+
+@dataclass(frozen=True)
+class FinetuneJob:
+    """One task to fine-tune: everything a worker process needs."""
+
+    store: Store
+    clip: ClipModel
+    suite: Suite
+    task: TaskSpec
+    theta0: Artifact
+    head: Artifact
+    recipe: Recipe
+    seed: int
+    compute: Compute
+
+
+def finetune(job: FinetuneJob, report: Report) -> Artifact:
+    """The fine-tuned image encoder (file ``encoder.safetensors``), trained unless it is stored.
+
+    Raises:
+        TrainingError: if the loss is not finite.
+    """
+    images, identity = job.suite.training_set(job.store, job.task.name)
+    key = FinetuneKey(
+        task=job.task.name,
+        pretrained=job.theta0.content,
+        head=job.head.content,
+        training_set=identity,
+        recipe=asdict(job.recipe),
+        seed=job.seed,
+        precision=job.compute.precision,
+        threads=job.compute.threads,
+        devices=job.compute.devices,
+    )
+    steps = job.recipe.steps(len(images))
+    batches = TrainingSteps(images, batch_size=job.recipe.batch_size, steps=steps, seed=job.seed)
+    artifact = job.store.make(key, lambda folder: _train(job, batches, folder, report))
+    report(Progress(STAGE, job.task.name, steps, steps))
+    return artifact
+
+
+def finetune_all(jobs: list[FinetuneJob], workers: Workers) -> dict[str, Artifact]:
+    """Fine-tune every task; the artifacts by task name, in the order of the jobs."""
+    workers.report(Begin(STAGE, len(jobs)))
+    found = workers.map(finetune, jobs)
+    return {job.task.name: artifact for job, artifact in zip(jobs, found, strict=True)}
+
+
+def _train(job: FinetuneJob, batches: TrainingSteps, folder: Path, report: Report) -> dict[str, Any]:
+    encoder = image_encoder(job.clip)
+    encoder.load_state_dict(load_file(job.theta0.file(ENCODER)))
+    head = load_file(job.head.file(HEAD))["weight"]
+    module = FineTuner(encoder, head, job.recipe, steps=len(batches), task=job.task.name)
+    trainer = quiet_trainer(
+        **job.compute.trainer_options(),
+        max_steps=len(batches),
+        gradient_clip_val=job.recipe.grad_clip or None,
+        callbacks=[_StepProgress(report)],
+    )
+    trainer.fit(module, FinetuneData(batches))
+    save_file({k: v.float().cpu().contiguous() for k, v in encoder.state_dict().items()}, folder / ENCODER)
+    return {
+        "task": job.task.name,
+        "provenance": f"fine-tuned from {job.clip.name} by taskbasis",
+        "quick_gelu": job.clip.quick_gelu,
+        "preprocess": asdict(job.clip.preprocess()),
+        "steps": len(batches),
+        "last_loss": module.last_loss,
+    }
+
+
+class _StepProgress(Callback):
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        assert isinstance(module, FineTuner)
+        values = {"loss": module.last_loss}
+        self._report(Progress(STAGE, module.task, trainer.global_step, module.steps, values))
