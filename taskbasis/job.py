@@ -47,7 +47,7 @@ def execute(job: Composed) -> dict[str, Any]:
             reporter = Reporter(display, record, mirror)
             with workers(plan.workers, plan.compute.threads, reporter) as pool:
                 outcome = run_pipeline(plan, pool, clock)
-            reporter.curve("basis", "loss", outcome.basis.history)
+            reporter.curve("basis", "loss", outcome.merged.basis.history)
         result = record.finish(outcome.result(), run=facts | {"reused": outcome.reused})
         mirror.result(result, write_plots(result, record.folder / "plots"))
     except BaseException as error:

@@ -105,7 +105,7 @@ class Basis:
             "decoder": self.decoder.tolist(),
             "offset": None if self.offset is None else self.offset.tolist(),
             "stored_vectors": self.stored_vectors,
-        } | finite(asdict(self.diagnostics))
+        } | finite(asdict(self.diagnostics) | {"row_sums": list(self.diagnostics.row_sums)})
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the vectors, so that :meth:`from_json` gives an equal basis back."""
@@ -145,7 +145,8 @@ class BasisMethod(Protocol):
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """Replace infinite and undefined floats by None, which JSON can say."""
-    return {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in values.items()}
+    infinite = {k for k, v in values.items() if isinstance(v, float) and not abs(v) < float("inf")}
+    return {k: None if k in infinite else v for k, v in values.items()}
 
 
 def check_rank(M: int, T: int, most: int | None = None, reason: str = "") -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskbasis.evaluation.counts import Count, Counts, mean_normalized_top1, mean_top1
-from taskbasis.evaluation.scoring import Request, Scoring, Weights
+from taskbasis.evaluation.scoring import Bench, Request, Scoring, Weights
 from taskbasis.evaluation.search import best_alpha
 from taskbasis.evaluation.single import SingleScores
 from taskbasis.models.stages import ENCODER
 from taskbasis.parallel import Workers
-from taskbasis.store import Artifact
 
 SEARCH, TEST = "α search", "test"
 
@@ -66,12 +65,10 @@ def addition(
     scoring: Scoring,
     workers: Workers,
     *,
+    bench: Bench,
     alphas: Sequence[float],
-    theta0: Artifact,
     vector: Weights,
     merged_norm: float,
-    heads: Mapping[str, Artifact],
-    pixels: Mapping[str, Mapping[str, Artifact]],
     single: SingleScores,
 ) -> Addition:
     """Score θ₀ + α·v on validation data for every α, choose, and test the choice.
@@ -80,10 +77,10 @@ def addition(
     At α = 0 the merged model is the zero-shot model, whose counts are known.
     """
     tasks = list(single.zeroshot["val"])
-    weights = Weights.of(theta0, ENCODER)
+    weights = Weights.of(bench.theta0, ENCODER)
 
     def request(stage: str, task: str, split: str, at: tuple[float, ...]) -> Request:
-        return Request(stage, task, weights, heads[task], pixels[task][split], vector, at)
+        return bench.request(stage, task, task=task, split=split, weights=weights, vector=vector, alphas=at)
 
     searched = tuple(alpha for alpha in alphas if alpha != 0.0)
     known = {(0.0, task): count for task, count in single.zeroshot["val"].items()}

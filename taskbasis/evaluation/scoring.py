@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from safetensors.torch import load_file
 from torch import Tensor
@@ -69,6 +70,31 @@ class Request:
     pixels: Artifact
     vector: Weights | None = None
     alphas: tuple[float, ...] = (0.0,)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What models are scored with and on."""
+
+    theta0: Artifact
+    heads: Mapping[str, Artifact]
+    """Zero-shot head by task."""
+    pixels: Mapping[str, Mapping[str, Artifact]]
+    """Evaluation pixels by task and split."""
+
+    def request(
+        self,
+        stage: str,
+        item: str,
+        *,
+        task: str,
+        split: str,
+        weights: Weights,
+        vector: Weights | None = None,
+        alphas: tuple[float, ...] = (0.0,),
+    ) -> Request:
+        """Scores of ``weights`` + α·``vector`` on a split of a task."""
+        return Request(stage, item, weights, self.heads[task], self.pixels[task][split], vector, alphas)
 
 
 @dataclass(frozen=True)
@@ -140,7 +166,9 @@ class _Scorer:
             request.alphas,
         )
         batches = PixelBatches(Pixels.open(request.pixels.file(PIXELS)), self._scoring.batch_size)
-        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(batches, batch_size=None)
+        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+            batches, batch_size=None, generator=torch.Generator()
+        )
         done = iter(range(len(request.alphas) * len(batches)))
         total = len(request.alphas)
         tick = LambdaCallback(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskbasis.evaluation.counts import Count, Counts
-from taskbasis.evaluation.scoring import Request, Scoring, Weights
+from taskbasis.evaluation.scoring import Bench, Scoring, Weights
 from taskbasis.models.stages import ENCODER
 from taskbasis.parallel import Workers
 from taskbasis.store import Artifact
@@ -32,21 +32,19 @@ def single_scores(
     scoring: Scoring,
     workers: Workers,
     *,
-    theta0: Artifact,
+    bench: Bench,
     finetuned: Mapping[str, Artifact],
-    heads: Mapping[str, Artifact],
-    pixels: Mapping[str, Mapping[str, Artifact]],
 ) -> SingleScores:
     """Score θ₀ and θ_t on validation and test data of every task t."""
     cases = [
-        (kind, split, task, theta0 if kind == "zeroshot" else finetuned[task])
+        (kind, split, task, bench.theta0 if kind == "zeroshot" else finetuned[task])
         for kind in ("zeroshot", "finetuned")
         for split in SPLITS
         for task in finetuned
     ]
     requests = [
-        Request(
-            STAGE, f"{task} {kind} {split}", Weights.of(weights, ENCODER), heads[task], pixels[task][split]
+        bench.request(
+            STAGE, f"{task} {kind} {split}", task=task, split=split, weights=Weights.of(weights, ENCODER)
         )
         for kind, split, task, weights in cases
     ]

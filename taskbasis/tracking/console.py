@@ -31,7 +31,7 @@ def set_up_logging(console: Console, verbosity: str) -> None:
 class Display:
     """One progress display for the whole job: a bar per stage over its items, the current items beside it.
 
-    Without a terminal it is quiet, and finished items that took work are logged instead.
+    Without a terminal it is quiet; stages and trained items are logged instead.
     """
 
     def __init__(self, console: Console) -> None:
@@ -63,15 +63,16 @@ class Display:
             if isinstance(event, Begin):
                 self._bars[event.stage] = self._progress.add_task(event.stage, total=event.items, items="")
                 self._shares[event.stage] = {}
+                if not self._live:
+                    _log.info("%s: %d to do or to find", event.stage, event.items)
                 return
             shares = self._shares.setdefault(event.stage, {})
-            worked = event.item in shares
             shares[event.item] = event.done / event.total
-            if event.done == event.total and worked and not self._live:
-                _log.info("%s: %s done", event.stage, event.item)
+            values = "  ".join(f"{k} {v:.3f}" for k, v in event.values.items())
+            if event.done == event.total and values and not self._live:
+                _log.info("%s: %s done, %s", event.stage, event.item, values)
             if (bar := self._bars.get(event.stage)) is not None:
                 running = [name for name, share in shares.items() if share < 1]
-                values = "  ".join(f"{k} {v:.3f}" for k, v in event.values.items())
                 text = " ".join(running[:4]) + (f"  {values}" if values else "")
                 self._progress.update(bar, completed=sum(shares.values()), items=text)
 

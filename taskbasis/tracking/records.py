@@ -64,7 +64,8 @@ class RunRecord:
             error: why the run failed, if it did.
         """
         config = self.composed.config
-        environment = {key: OmegaConf.select(config, key) for key in NOT_SEMANTIC}
+        plain = OmegaConf.to_container(config, resolve=True)
+        environment = {key: _select(plain, key) for key in NOT_SEMANTIC}
         result = {
             "schema": RESULT_SCHEMA,
             "run": {
@@ -74,9 +75,7 @@ class RunRecord:
                 "started": self.started,
                 **run,
                 "overrides": list(self.composed.overrides),
-                "environment": {
-                    k: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for k, v in environment.items()
-                },
+                "environment": environment,
                 "versions": versions(),
                 "git": git_state(),
             },
@@ -119,6 +118,12 @@ def git_state() -> dict[str, Any]:
     ):
         return {}
     return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", ".."))}
+
+
+def _select(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
 
 
 class _RedactingFormatter(logging.Formatter):

@@ -49,6 +49,7 @@ class FinetuneData(LightningDataModule):
             batch_size=None,
             num_workers=self.loader_workers,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),
         )
 
 

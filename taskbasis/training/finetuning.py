@@ -93,7 +93,7 @@ def finetune_all(jobs: list[FinetuneJob], workers: Workers) -> dict[str, Artifac
 
 
 def _train(job: FinetuneJob, batches: TrainingSteps, folder: Path, report: Report) -> dict[str, Any]:
-    encoder = image_encoder(job.clip)
+    encoder = image_encoder(job.clip).train()
     encoder.load_state_dict(load_file(job.theta0.file(ENCODER)))
     head = load_file(job.head.file(HEAD))["weight"]
     module = FineTuner(encoder, head, job.recipe, steps=len(batches), task=job.task.name)

@@ -84,7 +84,12 @@ class Autoencoder:
             logits = torch.randn(len(R), self.M, dtype=torch.float64, generator=generator)
             module = AutoencoderModule(R, logits, tau=self.tau, bound=bound, tolerance=self.tolerance)
             trainer = quiet_trainer(max_epochs=1)
-            trainer.fit(module, DataLoader(range(self.rounds), batch_size=None))  # type: ignore[arg-type]
+            rounds: DataLoader[int] = DataLoader(
+                range(self.rounds),  # type: ignore[arg-type]
+                batch_size=None,
+                generator=generator,
+            )
+            trainer.fit(module, rounds)
             _log.debug("start %d ended %.3g above the bound %.6g", start, module.history[-1] - bound, bound)
             if best is None or module.history[-1] < best.history[-1]:
                 best = module

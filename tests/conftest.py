@@ -1,0 +1,67 @@
+"""Session fixtures: one small run of the real pipeline that many tests look at."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SMALL = [
+    "scenario=8",
+    "+smoke=true",
+    "tracker=none",
+    "trainer=cpu",
+    "verbosity=quiet",
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Runs ``python -m <module> <arguments>`` as a user would; returns the finished process."""
+
+    def run(*arguments, cwd, module="taskbasis.run", environment=None, timeout=600):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+        env |= {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "120", "NO_COLOR": "1", **(environment or {})}
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory):
+    """A store that the tests of one session share."""
+    return tmp_path_factory.mktemp("small") / "store"
+
+
+@pytest.fixture(scope="session")
+def run_small(small_store, tmp_path_factory):
+    """Runs a reduced job in this process: two tasks, 20 training steps; returns its ``result.json``."""
+    from taskbasis.config import compose
+    from taskbasis.run import run
+
+    def go(*overrides, store=None, runs=None):
+        runs = runs or tmp_path_factory.mktemp("runs")
+        places = [f"paths.store={store or small_store}", f"paths.runs={runs}"]
+        result = run(compose([*SMALL, "trainer.workers=1", *places, *overrides]))
+        written = json.loads((runs / result["run"]["id"] / "result.json").read_text())
+        assert written == result
+        return result
+
+    return go
