@@ -71,13 +71,17 @@ def test_no_basis_equals_task_arithmetic_in_plain_pytorch(none, small_store):
     """Same α and same counts from the stored models, with nothing of ours but the architecture."""
     tasks = none["tasks"]
     theta0 = load_file(stored(small_store, "pretrained") / "encoder.safetensors")
-    tuned = [load_file(stored(small_store, "finetuned", task=t, seed=0) / "encoder.safetensors") for t in tasks]
+    tuned = [
+        load_file(stored(small_store, "finetuned", task=t, seed=0) / "encoder.safetensors") for t in tasks
+    ]
     vector = {k: sum(m[k] - theta0[k] for m in tuned) for k in theta0}
     heads, pixels = {}, {}
     for task in tasks:
         splits = {s: stored(small_store, "drawing", task=task, split=s) for s in ("val", "test")}
         pixels[task] = {s: Pixels.open(folder / PIXELS) for s, folder in splits.items()}
-        key = json.loads((stored(small_store, "finetuned", task=task, seed=0) / "manifest.json").read_text())["key"]
+        key = json.loads((stored(small_store, "finetuned", task=task, seed=0) / "manifest.json").read_text())[
+            "key"
+        ]
         (head,) = [
             folder
             for folder in Store(small_store).artifacts()

@@ -51,11 +51,11 @@ def test_an_image_does_not_depend_on_the_others(task: str) -> None:
 
 
 def test_global_random_state_is_neither_read_nor_moved() -> None:
-    np.random.seed(1)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()
     first, _ = mini.draw_split("signs", "train", 3, seed=DEV)
-    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
-    np.random.seed(2)  # noqa: NPY002
+    assert np.array_equal(before, np.random.get_state()[1])
+    np.random.seed(2)
     assert torch.equal(first, mini.draw_split("signs", "train", 3, seed=DEV)[0])
 
 
