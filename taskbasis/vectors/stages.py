@@ -22,11 +22,10 @@ class GramKey(StageKey):
     """Key of the Gram matrix of task vectors."""
 
     STAGE: ClassVar[str] = "gram"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     base: str
     finetuned: tuple[tuple[str, str], ...]
     """Task name and content of θ_t, in order."""
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,11 @@ class CombinedKey(StageKey):
     """Key of a linear combination of task vectors."""
 
     STAGE: ClassVar[str] = "vector"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     base: str
     finetuned: tuple[tuple[str, str], ...]
     coefficients: tuple[str, ...]
     """Hexadecimal floats, one per task vector."""
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -65,17 +63,17 @@ class Checkpoints:
 
 def gram(store: Store, checkpoints: Checkpoints, threads: int) -> tuple[Gram, Artifact]:
     """The Gram matrix of the task vectors, streamed unless it is stored."""
-    key = GramKey(checkpoints.theta0.content, checkpoints.contents, threads)
-    artifact = store.make(key, lambda folder: checkpoints.vectors.gram().save(folder / GRAM))
+    key = GramKey(checkpoints.theta0.content, checkpoints.contents)
+    artifact = store.make(key, lambda folder: checkpoints.vectors.gram(threads=threads).save(folder / GRAM))
     return Gram.load(artifact.file(GRAM)), artifact
 
 
 def combined(store: Store, checkpoints: Checkpoints, coefficients: Tensor, threads: int) -> Artifact:
     """V·c for ``coefficients`` of shape (T,), written as ``vector.safetensors`` unless it is stored."""
     exact = tuple(value.hex() for value in coefficients.tolist())
-    key = CombinedKey(checkpoints.theta0.content, checkpoints.contents, exact, threads)
+    key = CombinedKey(checkpoints.theta0.content, checkpoints.contents, exact)
 
     def build(folder: Path) -> None:
-        checkpoints.vectors.combine(coefficients, ["vector"]).save(folder)
+        checkpoints.vectors.combine(coefficients, ["vector"]).save(folder, threads=threads)
 
     return store.make(key, build)
