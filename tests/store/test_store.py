@@ -200,7 +200,7 @@ def test_files_are_hashed_by_several_threads_like_one_by_one(tmp_path):
     found = files_sha256(files, threads=3)
     assert list(found) == files
     assert found == {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    with pytest.raises(StoreError, match="cannot read .*absent"):
+    with pytest.raises(StoreError, match=r"cannot read .*absent"):
         files_sha256([*files, tmp_path / "absent"])
 
 
