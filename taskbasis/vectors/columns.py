@@ -71,6 +71,22 @@ class Combined:
         return self.coefficients.T.float() @ self.source.read(tensor, start, stop)
 
 
+@dataclass(frozen=True)
+class Concatenated:
+    """The columns of several sets with one layout, side by side."""
+
+    parts: tuple[Columns, ...]
+
+    @property
+    def layout(self) -> Mapping[str, torch.Size]:
+        """See :class:`Columns`."""
+        return self.parts[0].layout
+
+    def read(self, tensor: str, start: int, stop: int) -> Tensor:
+        """See :class:`Columns`."""
+        return torch.cat([part.read(tensor, start, stop) for part in self.parts])
+
+
 def common_layout(files: Mapping[str, TensorFile], select: str | None) -> dict[str, torch.Size]:
     """Shapes of the tensors selected by the prefix ``select``, which must agree in all files.
 
