@@ -27,7 +27,7 @@ class VectorError(TaskbasisError):
     """Checkpoints do not form task vectors: other names, shapes, or non-finite values."""
 
 
-class ImportRefused(TaskbasisError):
+class ImporterError(TaskbasisError):
     """A foreign file is damaged, of another format, or refers to something that is not data."""
 
 

@@ -23,6 +23,7 @@ def quiet_trainer(
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+    warnings.filterwarnings("ignore", message=".*will run with no optimizer.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     return Trainer(
         accelerator=accelerator,

@@ -1,7 +1,22 @@
 """Basis methods: each fits small matrices to a Gram matrix. One file per method."""
 
 from taskbasis.basis.autoencoder import Autoencoder
-from taskbasis.basis.basis import Basis, BasisMethod, Diagnostics
+from taskbasis.basis.basis import Basis, BasisMethod, Diagnostics, fit_all
+from taskbasis.basis.exact import Exact
 from taskbasis.basis.identity import Identity
+from taskbasis.basis.pca import PCA
+from taskbasis.basis.random_orthonormal import RandomOrthonormal
+from taskbasis.basis.random_sample import RandomSample
 
-__all__ = ["Autoencoder", "Basis", "BasisMethod", "Diagnostics", "Identity"]
+__all__ = [
+    "PCA",
+    "Autoencoder",
+    "Basis",
+    "BasisMethod",
+    "Diagnostics",
+    "Exact",
+    "Identity",
+    "RandomOrthonormal",
+    "RandomSample",
+    "fit_all",
+]

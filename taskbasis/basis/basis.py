@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
+
+if TYPE_CHECKING:
+    from taskbasis.vectors.vectorset import VectorSet
 
 Over = Literal["sources", "atoms"]
 
@@ -68,9 +72,14 @@ class Basis:
         return self.encoder.shape[1]
 
     @property
+    def drawn_again(self) -> bool:
+        """Whether the atoms are made of seeded noise, so that no vector has to be stored."""
+        return len(self.sources) > len(self.tasks)
+
+    @property
     def stored_vectors(self) -> int:
         """Vectors that addition and reconstruction need: the atoms and, with an offset, one more."""
-        return self.M + (self.offset is not None)
+        return 0 if self.drawn_again else self.M + (self.offset is not None)
 
     def stored_bytes(self, numel: int, itemsize: int = 4) -> int:
         """Bytes on disk for vectors of ``numel`` elements, the matrices included."""
@@ -106,6 +115,19 @@ class Basis:
             "offset": None if self.offset is None else self.offset.tolist(),
             "stored_vectors": self.stored_vectors,
         } | finite(asdict(self.diagnostics) | {"row_sums": list(self.diagnostics.row_sums)})
+
+    def save(self, folder: Path | str, vectors: VectorSet | None = None, *, dtype: str = "float32") -> Path:
+        """Write a folder that :meth:`load` reads; see :func:`taskbasis.basis.storage.save_basis`."""
+        from taskbasis.basis.storage import save_basis
+
+        return save_basis(self, folder, vectors, dtype=dtype)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Basis:
+        """Read a saved basis; see :func:`taskbasis.basis.storage.load_basis`."""
+        from taskbasis.basis.storage import load_basis
+
+        return load_basis(folder)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the vectors, so that :meth:`from_json` gives an equal basis back."""
@@ -143,6 +165,11 @@ class BasisMethod(Protocol):
         """The basis of the columns of ``gram``; raises :class:`BasisError` for an M that does not fit."""
 
 
+def fit_all(gram: Gram, methods: Iterable[BasisMethod]) -> list[Basis]:
+    """Fit many methods to one Gram matrix, for sweeps that touch weight space once."""
+    return [method.fit(gram) for method in methods]
+
+
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """Replace infinite and undefined floats by None, which JSON can say."""
     infinite = {k for k, v in values.items() if isinstance(v, float) and not abs(v) < float("inf")}
@@ -160,23 +187,32 @@ def check_rank(M: int, T: int, most: int | None = None, reason: str = "") -> Non
         raise BasisError(f"M={M} is not possible for {T} tasks{reason}; accepted: 1 ≤ M ≤ {most}")
 
 
-def diagnose(gram: Gram, encoder: Tensor, decoder: Tensor, offset: Tensor | None = None) -> Diagnostics:
-    """Judge a basis over the columns of ``gram`` (K = T).
+def diagnose(
+    gram: Gram,
+    encoder: Tensor,
+    decoder: Tensor,
+    offset: Tensor | None = None,
+    *,
+    bound: float | None = None,
+) -> Diagnostics:
+    """Judge a basis over the K columns of ``gram``, of which the first T are the task vectors.
 
     Args:
-        gram: the Gram matrix of the T task vectors.
-        encoder: B of shape (T, M).
+        gram: the Gram matrix of the sources.
+        encoder: B of shape (K, M).
         decoder: W of shape (M, T).
-        offset: o of shape (T,), or None.
+        offset: o of shape (K,), or None.
+        bound: the least loss of the method's kind of basis; the rank-M bound by default.
     """
-    T, M = encoder.shape
+    (K, M), T = encoder.shape, decoder.shape[1]
     G = gram.matrix
-    error = encoder @ decoder - torch.eye(T, dtype=torch.float64)
+    error = encoder @ decoder - torch.eye(K, T, dtype=torch.float64)
     if offset is not None:
         error = error + offset[:, None]
     squared = max(float(torch.einsum("ij,ik,kj->", error, G, error)), 0.0)
-    total = float(G.diagonal().sum())
-    bound, loss = gram.spectral_bound(M), squared / T**2
+    total = float(G.diagonal()[:T].sum())
+    bound = Gram(G[:T, :T], gram.names[:T]).spectral_bound(M) if bound is None else bound
+    loss = squared / T**2
     atoms = torch.linalg.eigvalsh(encoder.T @ G @ encoder)
     return Diagnostics(
         loss=loss,

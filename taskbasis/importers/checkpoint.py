@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from taskbasis.errors import ImportRefused
+from taskbasis.errors import ImporterError
 from taskbasis.vectors.writer import Entry, TensorWriter
 
 
@@ -27,7 +27,7 @@ class Checkpoint:
         """Write the tensors as safetensors, one after the other; the path.
 
         Raises:
-            ImportRefused: naming a tensor with a value that is not finite.
+            ImporterError: naming a tensor with a value that is not finite.
             VectorError: if the file cannot be written or a dtype cannot be stored.
         """
         entries = {name: Entry(tensor.dtype, tensor.shape) for name, tensor in self.tensors.items()}
@@ -35,7 +35,7 @@ class Checkpoint:
         with TensorWriter(path, entries, metadata=metadata) as writer:
             for name, tensor in self.tensors.items():
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                    raise ImportRefused(f"the tensor {name!r} has a value that is not finite")
+                    raise ImporterError(f"the tensor {name!r} has a value that is not finite")
                 writer.write(name, 0, tensor)
         return path
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from taskbasis.errors import ImportRefused
+from taskbasis.errors import ImporterError
 from taskbasis.importers.checkpoint import Checkpoint
 
 OURS, THEIRS = "visual.", "vision_model."
@@ -48,7 +48,7 @@ def from_hf(tensors: Mapping[str, Tensor]) -> Checkpoint:
     """The visual tower under open_clip's names; tensors of the text side are left out.
 
     Raises:
-        ImportRefused: naming a tensor that is missing.
+        ImporterError: naming a tensor that is missing.
     """
     blocks = _count(tensors, rf"{THEIRS}encoder\.layers\.(\d+)\.layer_norm1\.weight")
     found = {f"{OURS}{ours}": _get(tensors, f"{THEIRS}{theirs}") for ours, theirs in _TOP.items()}
@@ -68,7 +68,7 @@ def to_hf(tensors: Mapping[str, Tensor]) -> Checkpoint:
     """The visual tower under the names of transformers; tensors that are not of it are left out.
 
     Raises:
-        ImportRefused: naming a tensor that is missing.
+        ImporterError: naming a tensor that is missing.
     """
     blocks = _count(tensors, rf"{OURS}transformer\.resblocks\.(\d+)\.ln_1\.weight")
     found = {f"{THEIRS}{theirs}": _get(tensors, f"{OURS}{ours}") for ours, theirs in _TOP.items()}
@@ -88,11 +88,11 @@ def to_hf(tensors: Mapping[str, Tensor]) -> Checkpoint:
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
     numbers = {int(match[1]) for name in tensors if (match := re.fullmatch(pattern, name))}
     if numbers != set(range(len(numbers))) or not numbers:
-        raise ImportRefused(f"the tensors have the transformer blocks {sorted(numbers)}, not 0, 1, …")
+        raise ImporterError(f"the tensors have the transformer blocks {sorted(numbers)}, not 0, 1, …")
     return len(numbers)
 
 
 def _get(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in tensors:
-        raise ImportRefused(f"the tensors lack {name!r}; this is no CLIP vision tower")
+        raise ImporterError(f"the tensors lack {name!r}; this is no CLIP vision tower")
     return tensors[name]

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from taskbasis.errors import ImportRefused
+from taskbasis.errors import ImporterError
 from taskbasis.importers.checkpoint import Checkpoint, without_prefix
 from taskbasis.importers.unpickler import Inert
 
@@ -25,14 +25,16 @@ def import_module(path: Path, root: Inert) -> Checkpoint:
     """The state dict of a pickled module, named as ``state_dict()`` would but without ``model.``.
 
     Raises:
-        ImportRefused: if the object is not a module, or its activation is not known.
+        ImporterError: if the object is not a module, or its activation is not known.
     """
     tensors = dict(_tensors(path, root, "", 0))
     if not tensors:
-        raise ImportRefused(f"{path} holds a {root.NAME}, which has no tensors")
+        raise ImporterError(f"{path} holds a {root.NAME}, which has no tensors")
     facts = {"class": root.NAME}
     if root.NAME.endswith(".ClassificationHead"):
-        return Checkpoint(HEAD, tensors, facts | {"normalize": str(bool(root.state.get("normalize"))).lower()})
+        return Checkpoint(
+            HEAD, tensors, facts | {"normalize": str(bool(root.state.get("normalize"))).lower()}
+        )
     quick = _quick_gelu(path, root)
     return Checkpoint(ENCODER, without_prefix(tensors, "model."), facts | {"quick_gelu": str(quick).lower()})
 
@@ -41,14 +43,14 @@ def _tensors(path: Path, module: Any, prefix: str, depth: int) -> Iterator[tuple
     """Parameters and persistent buffers of a pickled module and those within it, in its own order."""
     state = _state(path, module)
     if depth > _DEPTH:
-        raise ImportRefused(f"{path}: modules are nested more than {_DEPTH} deep at {prefix[:80]!r}")
+        raise ImporterError(f"{path}: modules are nested more than {_DEPTH} deep at {prefix[:80]!r}")
     skipped = state.get("_non_persistent_buffers_set", set())
     for kind in ("_parameters", "_buffers"):
         for name, tensor in state.get(kind, {}).items():
             if tensor is None or (kind == "_buffers" and name in skipped):
                 continue
             if not isinstance(tensor, Tensor):
-                raise ImportRefused(f"{path}: {prefix}{name} is {type(tensor).__name__}, not a tensor")
+                raise ImporterError(f"{path}: {prefix}{name} is {type(tensor).__name__}, not a tensor")
             yield prefix + name, tensor
     for name, child in state.get("_modules", {}).items():
         if child is not None:
@@ -57,7 +59,7 @@ def _tensors(path: Path, module: Any, prefix: str, depth: int) -> Iterator[tuple
 
 def _state(path: Path, module: Any) -> Mapping[str, Any]:
     if not isinstance(module, Inert) or not isinstance(module.state, Mapping):
-        raise ImportRefused(f"{path}: {str(type(module).__name__)[:80]} where a pickled module should be")
+        raise ImporterError(f"{path}: {str(type(module).__name__)[:80]} where a pickled module should be")
     return module.state
 
 
@@ -65,11 +67,13 @@ def _quick_gelu(path: Path, root: Inert) -> bool:
     """Whether the activation of the visual tower is QuickGELU.
 
     Raises:
-        ImportRefused: if there is neither QuickGELU nor GELU in it, or both.
+        ImporterError: if there is neither QuickGELU nor GELU in it, or both.
     """
     kinds = {name for name in _classes(path, root, 0) if name in ("QuickGELU", "GELU")}
     if len(kinds) != 1:
-        raise ImportRefused(f"{path}: the activation is {sorted(kinds) or 'unknown'}; QuickGELU or GELU is needed")
+        raise ImporterError(
+            f"{path}: the activation is {sorted(kinds) or 'unknown'}; QuickGELU or GELU is needed"
+        )
     return kinds == {"QuickGELU"}
 
 

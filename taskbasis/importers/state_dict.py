@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from taskbasis.errors import ImportRefused
+from taskbasis.errors import ImporterError
 from taskbasis.importers.checkpoint import Checkpoint, without_prefix
 
 
@@ -22,12 +22,12 @@ def import_state_dict(path: Path, value: Mapping[str, Any]) -> Checkpoint:
     """The tensors of a state dict; a ``module.`` or ``model.`` that all names begin with is taken off.
 
     Raises:
-        ImportRefused: naming an entry that is no tensor.
+        ImporterError: naming an entry that is no tensor.
     """
     tensors = value.get("state_dict", value)
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ImportRefused(
+            raise ImporterError(
                 f"{path}: the entry {name!r} of the state dict is {type(tensor).__name__}, not a tensor"
             )
     return Checkpoint("state dict", without_prefix(without_prefix(tensors, "module."), "model."))

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from taskbasis.errors import ImportRefused
+from taskbasis.errors import ImporterError
 from taskbasis.importers.archive import TorchArchive
 
 STORAGES = {
@@ -52,12 +52,13 @@ class Inert:
     state: Any
 
     def __new__(cls, *arguments: Any) -> Inert:
+        """Keep what the class would have been given."""
         made = super().__new__(cls)
         made.arguments, made.state = arguments, None
         return made
 
     def __init__(self, *arguments: Any) -> None:
-        """Accept what the class would have been given."""
+        """Nothing is left to do."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -81,18 +82,18 @@ def load(path: Path, *, modules: bool = False) -> Loaded:
         modules: whether classes of :data:`MODULE_PACKAGES` are accepted, as inert objects.
 
     Raises:
-        ImportRefused: naming what in the file is not data, out of bounds or damaged.
+        ImporterError: naming what in the file is not data, out of bounds or damaged.
     """
     archive = TorchArchive(path)
     _check_program(path, archive.pickle)
     reader = _Reader(archive, modules)
     try:
         value = reader.load()
-    except ImportRefused:
+    except ImporterError:
         raise
     except Exception as error:
         # Whatever a malformed program provokes in the standard library, the file is at fault.
-        raise ImportRefused(f"{path} is damaged: its pickle ends in {error!r}") from error
+        raise ImporterError(f"{path} is damaged: its pickle ends in {error!r}") from error
     return Loaded(value, frozenset(reader.names))
 
 
@@ -101,11 +102,11 @@ def _check_program(path: Path, program: bytes) -> None:
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(program)):
             if opcode.name in _REFUSED_OPCODES:
-                raise ImportRefused(f"{path}: the pickle uses the opcode {opcode.name}")
-            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > count:
-                raise ImportRefused(f"{path}: the pickle stores at memo place {argument}")
+                raise ImporterError(f"{path}: the pickle uses the opcode {opcode.name}")
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(str(argument)) > count:
+                raise ImporterError(f"{path}: the pickle stores at memo place {argument}")
     except ValueError as error:
-        raise ImportRefused(f"{path} is damaged: {error}") from error
+        raise ImporterError(f"{path} is damaged: {error}") from error
 
 
 class _Reader(pickle.Unpickler):
@@ -132,7 +133,7 @@ class _Reader(pickle.Unpickler):
         if self._modules and any(module == p or module.startswith(f"{p}.") for p in MODULE_PACKAGES):
             self._answers[full] = type(name, (Inert,), {"NAME": full})
             return self._answers[full]
-        raise ImportRefused(
+        raise ImporterError(
             f"{self._archive.path} refers to {full}, which is not part of a checkpoint; nothing of it was run"
         )
 
@@ -141,30 +142,29 @@ class _Reader(pickle.Unpickler):
             case ("storage", _StorageType() as kind, str(key), str(), int(count)):
                 pass
             case _:
-                raise ImportRefused(f"{self._archive.path}: {str(pid)[:80]!r} does not describe a storage")
+                raise ImporterError(f"{self._archive.path}: {str(pid)[:80]!r} does not describe a storage")
         if key not in self._storages:
             self._storages[key] = self._archive.storage(key)
         held = self._storages[key]
         if not 0 <= count * kind.dtype.itemsize <= held.numel():
-            raise ImportRefused(
-                f"{self._archive.path}: storage {key!r} should have {count} elements, but it has {held.numel()} bytes"
+            raise ImporterError(
+                f"{self._archive.path}: storage {key!r} should have {count} elements, "
+                f"but it has {held.numel()} bytes"
             )
         return _Storage(key, held[: count * kind.dtype.itemsize], kind.dtype)
 
-    def _rebuild_tensor(
-        self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any
-    ) -> Tensor:
+    def _rebuild_tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
         """A view of a storage, checked to lie within it."""
         numbers = [offset, *size, *stride]
         if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in numbers):
-            raise ImportRefused(f"{self._archive.path}: a tensor is described by {numbers}")
+            raise ImporterError(f"{self._archive.path}: a tensor is described by {numbers}")
         count = storage.data.numel() // storage.dtype.itemsize
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         total = 1
         for n in size:
             total *= n
         if total and (last >= count or total > count):
-            raise ImportRefused(
+            raise ImporterError(
                 f"{self._archive.path}: a tensor of shape {tuple(size)}, strides {tuple(stride)} and offset "
                 f"{offset} exceeds storage {storage.key!r} of {count} elements"
             )
@@ -194,6 +194,7 @@ class _Function:
     """A function that a pickle may call, but not alter: it has no attributes to set."""
 
     __slots__ = ("_call",)
+    _call: Callable[..., Any]
 
     def __init__(self, call: Callable[..., Any]) -> None:
         object.__setattr__(self, "_call", call)

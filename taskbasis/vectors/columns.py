@@ -108,6 +108,30 @@ class Combined:
             torch.mm(C, columns, out=out[:, begin:end])
 
 
+@dataclass(frozen=True)
+class Concatenated:
+    """The columns of several sets with one layout, side by side."""
+
+    parts: tuple[Columns, ...]
+    counts: tuple[int, ...]
+    """How many columns each part has."""
+
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Columns`."""
+        return self.parts[0].layout
+
+    @property
+    def files(self) -> tuple[TensorFile, ...]:
+        """See :class:`Columns`."""
+        return tuple(file for part in self.parts for file in part.files)
+
+    def read(self, tensor: str, start: int, out: Tensor) -> None:
+        """See :class:`Columns`."""
+        for part, rows in zip(self.parts, torch.split(out, list(self.counts)), strict=True):
+            part.read(tensor, start, rows)
+
+
 def blame(columns: Columns, tensors: Sequence[str]) -> None:
     """Find what made a value that is not finite.
 

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from taskbasis.errors import VectorError
 from taskbasis.parallel import default_workers
-from taskbasis.vectors.columns import Columns, Combined, Differences, Stored
+from taskbasis.store.bundle import read_bundle
+from taskbasis.vectors.columns import Columns, Combined, Concatenated, Differences, Stored
 from taskbasis.vectors.files import TensorFile
 from taskbasis.vectors.gram import Gram
 from taskbasis.vectors.inplace import LazyTensors, add_scaled_
 from taskbasis.vectors.layout import Layout, Selection, common_layout
+from taskbasis.vectors.noise import Noise
 from taskbasis.vectors.passes import Pass, Progress
 from taskbasis.vectors.products import stream_gram
 from taskbasis.vectors.saving import file_paths, save_models, save_vectors
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float64"]
 """Of the arithmetic within a chunk; sums between chunks are always float64."""
+
+BASIS_DESCRIPTION, BASIS_FORMAT = "basis.json", 1
+"""Name and version of the description of a saved basis."""
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -86,6 +91,49 @@ class VectorSet:
         if not opened:
             raise VectorError("no vectors were given; at least one is needed")
         return cls(tuple(opened), Stored(tuple(opened.values()), common_layout(opened, Selection())))
+
+    @classmethod
+    def atoms(cls, folder: Path | str) -> VectorSet:
+        """The atoms of a saved basis, and the vector of its offset last where there is one.
+
+        Raises:
+            StoreError: naming the file that is missing or altered.
+            VectorError: if the folder holds matrices alone.
+        """
+        folder = Path(folder)
+        files = sorted(read_bundle(folder, BASIS_DESCRIPTION, BASIS_FORMAT)["files"])
+        names = [Path(file).stem for file in files if file != "matrices.safetensors"]
+        if not names:
+            raise VectorError(f"{folder} holds the matrices of a basis alone, no atoms")
+        return cls.stored({name: folder / f"{name}.safetensors" for name in names})
+
+    @classmethod
+    def noise(cls, layout: Layout, count: int, seed: int) -> VectorSet:
+        """``count`` columns of seeded standard normal noise, named ``noise-0`` …; nothing is stored.
+
+        A smaller count gives a prefix of the same columns; see :mod:`taskbasis.vectors.noise`.
+
+        Raises:
+            VectorError: for a count below 1 or a negative seed.
+        """
+        if count < 1 or seed < 0:
+            raise VectorError(f"noise: count={count}, seed={seed}; need count ≥ 1 and seed ≥ 0")
+        return cls(tuple(f"noise-{i}" for i in range(count)), Noise(seed, count, layout))
+
+    @classmethod
+    def concat(cls, *sets: VectorSet) -> VectorSet:
+        """The columns of several sets side by side.
+
+        Raises:
+            VectorError: if layouts differ or a name is used twice.
+        """
+        first = sets[0]
+        for other in sets[1:]:
+            if dict(other.layout) != dict(first.layout):
+                different = sorted(set(first.layout.items()) ^ set(other.layout.items()), key=str)
+                raise VectorError(f"sets to join differ in the tensor {different[0][0]!r}")
+        names = tuple(name for s in sets for name in s.names)
+        return cls(names, Concatenated(tuple(s.columns for s in sets), tuple(map(len, sets))))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from taskbasis.basis.autoencoder.module import AutoencoderModule
-from taskbasis.basis.autoencoder.objective import best_decoder, square_root
+from taskbasis.basis.autoencoder.adam import ROUND, AdamModule, AdamSettings
+from taskbasis.basis.autoencoder.lbfgs import LbfgsModule, Starts
+from taskbasis.basis.autoencoder.objective import CHOICES, Objective
 from taskbasis.basis.basis import Basis, check_rank, diagnose
+from taskbasis.basis.closed_form import closed_form
+from taskbasis.basis.linear_algebra import Array, square_root
 from taskbasis.errors import BasisError
 from taskbasis.trainer import quiet_trainer
 from taskbasis.vectors.gram import Gram
 
-_log = logging.getLogger(__name__)
+_CLOSED_FORM = 3
+_POSITIVE = (
+    *("tau", "iterations", "tolerance", "steps", "lr", "grad_clip"),
+    *("batch_cols", "anneal_every", "anneal_factor"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Autoencoder:
     """Atoms that are convex combinations of task vectors, learnt as a linear autoencoder (§3 of the paper).
 
-    B = softmax(A/τ) down each column, W free. For a given B the best W is a least-squares solution, so
-    only A is searched, by L-BFGS in float64 on the Gram matrix scaled to tr G = T. A start that stalls
-    above the spectral bound is followed by another, up to ``restarts`` of them, and the best is kept.
+    B = softmax(A/τ) down each column, W free. With ``solver: lbfgs`` only A is searched, since the best W
+    for a given B is a least-squares solution, in float64 on the Gram matrix scaled to tr G = T. A start
+    that stalls above the spectral bound is followed by others, near uniform and spread in turn; the fourth
+    is the closed form, where there is one, so that the bound is reached wherever it can be.
+    ``solver: adam`` is the paper's optimiser with the paper's defaults, for reproduction.
     """
 
     M: int
@@ -34,19 +44,44 @@ class Autoencoder:
     """Seed of the starts A ~ N(0, 1), drawn on the CPU."""
     tau: float = 5.0
     """Softmax temperature; 5 starts near the uniform B."""
-    rounds: int = 100
-    """Most rounds of 20 L-BFGS iterations from one start."""
-    restarts: int = 5
-    """Further starts allowed when one stalls."""
+    encoder: str = "softmax"
+    """``softmax`` or ``linear`` (B free)."""
+    decoder: str = "linear"
+    """``linear`` or ``softmax`` (columns of W are convex combinations, too)."""
+    solver: str = "lbfgs"
+    """``lbfgs`` or ``adam``."""
+    iterations: int = 5000
+    """lbfgs: most iterations over all starts."""
+    restarts: int = 20
+    """lbfgs: further starts allowed when one stalls."""
     tolerance: float = 1e-6
-    """Relative excess over the spectral bound at which a fit is finished."""
+    """lbfgs: relative excess over the spectral bound at which a fit is finished."""
+    steps: int = 6000
+    """adam: optimiser steps."""
+    lr: float = 0.01
+    """adam: learning rate."""
+    weight_decay: float = 1e-6
+    """adam: L2 decay of A and W; it keeps the loss above the bound, the more the smaller the norms."""
+    grad_clip: float | None = None
+    """adam: largest norm of the gradient."""
+    batch_cols: int | None = None
+    """adam: columns of the error in each step's loss; all by default."""
+    anneal_every: int | None = None
+    """adam: steps between multiplications of τ by ``anneal_factor``."""
+    anneal_factor: float = 0.9
+    """adam: see ``anneal_every``."""
 
     def __post_init__(self) -> None:
-        if not (self.tau > 0 and self.rounds >= 1 and self.restarts >= 0 and self.tolerance > 0):
-            raise BasisError(
-                f"need tau > 0, rounds ≥ 1, restarts ≥ 0 and tolerance > 0; got tau={self.tau}, "
-                f"rounds={self.rounds}, restarts={self.restarts}, tolerance={self.tolerance}"
-            )
+        for name, accepted in (CHOICES | {"solver": ("lbfgs", "adam")}).items():
+            if getattr(self, name) not in accepted:
+                raise BasisError(f"basis.{name}={getattr(self, name)!r}: accepted are {', '.join(accepted)}")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise BasisError(f"basis.{name}={value}: must be above 0")
+        for name in ("restarts", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise BasisError(f"basis.{name}={getattr(self, name)}: must be 0 or more")
 
     def fit(self, gram: Gram) -> Basis:
         """Fit B and W.
@@ -57,14 +92,8 @@ class Autoencoder:
         Raises:
             BasisError: if not 1 ≤ M ≤ T.
         """
-        T = len(gram.names)
-        check_rank(self.M, T)
-        R = square_root(gram.matrix)
-        total = float(gram.matrix.diagonal().sum())
-        scale = T / total if total > 0 else 1.0
-        module = self._search(R, gram.spectral_bound(self.M) * scale)
-        B = module().detach()
-        W = best_decoder(R, B)
+        check_rank(self.M, len(gram.names))
+        B, W, history = self._lbfgs(gram) if self.solver == "lbfgs" else self._adam(gram)
         return Basis(
             method="ae",
             parameters=asdict(self),
@@ -74,26 +103,66 @@ class Autoencoder:
             sources=gram.names,
             tasks=gram.names,
             diagnostics=diagnose(gram, B, W),
-            history=tuple(value / scale for value in module.history),
+            history=history,
         )
 
-    def _search(self, R: Tensor, bound: float) -> AutoencoderModule:
+    def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
+        T, total = len(gram.names), float(gram.matrix.diagonal().sum())
+        unit = total / T if total > 0 else 1.0
+        objective = Objective(square_root(gram.matrix).numpy(), self.M, self.encoder, self.decoder, self.tau)
+        module = LbfgsModule(
+            objective,
+            self._starts(gram),
+            bound=gram.spectral_bound(self.M) / unit,
+            tolerance=self.tolerance,
+            iterations=self.iterations,
+        )
+        _run(module, range(1 + self.restarts))
+        return *module.matrices(), tuple(value * unit for value in module.history)
+
+    def _starts(self, gram: Gram) -> Starts:
+        """Random logits of scale 1 and τ in turn; as the fourth start those of the closed form, if any."""
         generator = torch.Generator().manual_seed(self.seed)
-        best: AutoencoderModule | None = None
-        for start in range(1 + self.restarts):
-            logits = torch.randn(len(R), self.M, dtype=torch.float64, generator=generator)
-            module = AutoencoderModule(R, logits, tau=self.tau, bound=bound, tolerance=self.tolerance)
-            trainer = quiet_trainer(max_epochs=1)
-            rounds: DataLoader[int] = DataLoader(
-                range(self.rounds),  # type: ignore[arg-type]
-                batch_size=None,
-                generator=generator,
-            )
-            trainer.fit(module, rounds)
-            _log.debug("start %d ended %.3g above the bound %.6g", start, module.history[-1] - bound, bound)
-            if best is None or module.history[-1] < best.history[-1]:
-                best = module
-            if best.history[-1] <= best.target:
-                break
-        assert best is not None
-        return best
+
+        def start(number: int) -> Array:
+            A = torch.randn(len(gram.names), self.M, dtype=torch.float64, generator=generator)
+            if number % 2:
+                A *= self.tau
+            if number == _CLOSED_FORM and self.encoder == "softmax":
+                B = closed_form(gram.matrix, self.M)
+                A = A if B is None else self.tau * B.clamp_min(1e-12).log()
+            return A.numpy()
+
+        return start
+
+    def _adam(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        module = AdamModule(
+            gram.matrix.float(),
+            torch.randn(len(gram.names), self.M, generator=generator),
+            encoder=self.encoder,
+            decoder=self.decoder,
+            tau=self.tau,
+            settings=AdamSettings(
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                grad_clip=self.grad_clip,
+                batch_cols=self.batch_cols,
+                anneal_every=self.anneal_every,
+                anneal_factor=self.anneal_factor,
+            ),
+            generator=generator,
+        )
+        full, rest = divmod(self.steps, ROUND)
+        _run(module, [ROUND] * full + [rest] * bool(rest))
+        B, W = (matrix.detach().double() for matrix in module.matrices())
+        return B, W, tuple(module.history)
+
+
+def _run(module: LightningModule, batches: Sequence[int]) -> None:
+    loader: DataLoader[int] = DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        generator=torch.Generator(),
+    )
+    quiet_trainer(max_epochs=1).fit(module, loader)

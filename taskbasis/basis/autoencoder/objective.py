@@ -1,52 +1,63 @@
-"""The autoencoder's loss on a Gram matrix.
+"""The autoencoder's loss and gradient on a Gram matrix, in NumPy: T×T problems want little overhead.
 
-With E = BW − I the loss is L = tr(EᵀGE)/T² = ‖R·E‖_F²/T² for any factor G = RᵀR (Lemma 3.2 of the
-paper). Written with R it is a sum of squares: it cannot become negative by cancellation, and the best
-decoder is an ordinary least-squares solution.
+The loss is ‖R(BW − I)‖_F²/T² with RᵀR = G (see :mod:`taskbasis.basis.linear_algebra`). Where W is free it
+is always the best one for B, so that B alone is searched; W being a minimiser, its own derivative does
+not contribute to the gradient in B (envelope theorem).
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
 
-_RANK_TOLERANCE = 1e-11
+import numpy as np
+from scipy.special import softmax
 
+from taskbasis.basis.linear_algebra import Array, least_squares
 
-def square_root(G: Tensor) -> Tensor:
-    """R of shape (T, T) with RᵀR = G scaled to tr G = T; zero if G is zero.
-
-    The scale makes the fit independent of the norms of the task vectors.
-    """
-    values, vectors = torch.linalg.eigh(G)
-    total = values.clamp_min(0.0).sum()
-    if total <= 0:
-        return torch.zeros_like(G)
-    R: Tensor = (values.clamp_min(0.0) * (len(G) / total)).sqrt()[:, None] * vectors.T
-    return R
+CHOICES = {"encoder": ("softmax", "linear"), "decoder": ("linear", "softmax")}
 
 
-def convex_encoder(logits: Tensor, tau: float) -> Tensor:
-    """B = softmax(A/τ) down each column: every atom is a convex combination of task vectors."""
-    return torch.softmax(logits / tau, dim=0)
+@dataclass(frozen=True)
+class Objective:
+    """The loss as a function of one flat vector: the logits A of B and, for a softmax decoder, those of W."""
 
+    R: Array
+    """Square root of the normalised Gram matrix, shape (T, T)."""
+    M: int
+    encoder: str
+    """``softmax``: B = softmax(A/τ) down each column; ``linear``: B = A."""
+    decoder: str
+    """``linear``: W is free; ``softmax``: columns of W are convex combinations of atoms."""
+    tau: float
+    """Softmax temperature."""
 
-def best_decoder(R: Tensor, B: Tensor) -> Tensor:
-    """W of shape (M, T) that minimises ‖R(BW − I)‖_F; the least-norm one if the atoms are dependent."""
-    W: Tensor = torch.linalg.pinv(R @ B, rtol=_RANK_TOLERANCE) @ R
-    return W
+    def start(self, A: Array) -> Array:
+        """The flat vector for logits A of shape (T, M), with W uniform where it has logits."""
+        free = np.zeros(A.size) if self.decoder == "softmax" else np.zeros(0)
+        return np.concatenate([A.ravel(), free])
 
+    def matrices(self, point: Array) -> tuple[Array, Array]:
+        """B of shape (T, M) and W of shape (M, T)."""
+        T = len(self.R)
+        A, C = np.split(point, [T * self.M])
+        B = A.reshape(T, self.M)
+        B = softmax(B / self.tau, axis=0) if self.encoder == "softmax" else B
+        if self.decoder == "softmax":
+            return B, softmax(C.reshape(self.M, T) / self.tau, axis=0)
+        return B, least_squares(self.R @ B, self.R)
 
-def loss(R: Tensor, B: Tensor, W: Tensor) -> Tensor:
-    """‖R(BW − I)‖_F² / T²."""
-    return (R @ (B @ W) - R).square().sum() / len(R) ** 2
+    def __call__(self, point: Array) -> tuple[float, Array]:
+        """Loss and gradient."""
+        B, W = self.matrices(point)
+        E = self.R @ (B @ W) - self.R
+        back = (2 / len(self.R) ** 2) * (self.R.T @ E)
+        parts = [self._through(self.encoder, B, back @ W.T)]
+        if self.decoder == "softmax":
+            parts.append(self._through(self.decoder, W, B.T @ back))
+        return float(np.square(E).sum()) / len(self.R) ** 2, np.concatenate([p.ravel() for p in parts])
 
-
-def reduced_loss(R: Tensor, B: Tensor) -> Tensor:
-    """The loss at the best decoder, differentiable in B.
-
-    W is a minimiser, so its own derivative does not contribute (envelope theorem) and it is held fixed.
-    """
-    with torch.no_grad():
-        W = best_decoder(R, B)
-    return loss(R, B, W)
+    def _through(self, kind: str, values: Array, gradient: Array) -> Array:
+        if kind == "linear":
+            return gradient
+        through: Array = values * (gradient - (values * gradient).sum(axis=0)) / self.tau
+        return through
