@@ -170,7 +170,8 @@ class _Reader(pickle.Unpickler):
             )
         if not total:
             return torch.empty(tuple(size), dtype=storage.dtype)
-        return storage.values.as_strided(tuple(size), tuple(stride), offset)
+        values = storage.values
+        return values.as_strided(tuple(size), tuple(stride), values.storage_offset() + offset)
 
 
 class _StorageType(NamedTuple):
