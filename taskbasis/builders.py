@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from hydra.utils import get_object, instantiate
@@ -21,7 +22,7 @@ from taskbasis.trainer import Compute
 from taskbasis.training.recipe import Recipe
 
 GROUPS_WITH_TARGETS = ("model", "suite", "basis", "merge", "search")
-PROTOCOLS = ("addition",)
+PROTOCOLS = ("addition", "negation")
 SOURCES = ("train",)
 
 
@@ -39,6 +40,7 @@ class Plan:
     merge: MergeMethod
     alphas: tuple[float, ...]
     protocols: tuple[str, ...]
+    control_threshold: Fraction
     batch_size: int
     compute: Compute
     workers: int
@@ -59,6 +61,8 @@ def build_plan(composed: Composed) -> Plan:
         raise ConfigError(
             f"checkpoints.source={config.checkpoints.source!r}: accepted are {', '.join(SOURCES)}"
         )
+    if not config.evaluation.protocols:
+        raise ConfigError(f"evaluation.protocols=[]: at least one of {', '.join(PROTOCOLS)} is needed")
     if unknown := [p for p in config.evaluation.protocols if p not in PROTOCOLS]:
         raise ConfigError(f"evaluation.protocols: unknown {unknown}; accepted are {', '.join(PROTOCOLS)}")
     if config.evaluation.batch_size < 1:
@@ -76,6 +80,7 @@ def build_plan(composed: Composed) -> Plan:
         merge=instantiate(config.merge),
         alphas=instantiate(config.search).alphas(),
         protocols=tuple(config.evaluation.protocols),
+        control_threshold=_threshold(config.evaluation.control_threshold),
         batch_size=config.evaluation.batch_size,
         compute=compute,
         workers=_workers(config.trainer.workers, compute),
@@ -105,6 +110,12 @@ def _tasks(suite: Suite, config: DictConfig) -> tuple[TaskSpec, ...]:
         raise ConfigError(f"tasks=[]: at least one is needed; suite {suite.name!r} has {', '.join(names)}")
     wanted = list(config.tasks) if config.tasks is not None else names[: config.scenario.size]
     return tuple(find_tasks(suite, wanted))
+
+
+def _threshold(value: float) -> Fraction:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"evaluation.control_threshold={value}: must be between 0 and 1")
+    return Fraction(str(value))
 
 
 def _compute(trainer: Any) -> Compute:

@@ -58,6 +58,7 @@ class EvaluationConfig:
 
     protocols: list[str] = field(default_factory=lambda: ["addition"])
     batch_size: int = 200
+    control_threshold: float = 0.95
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,13 @@ def execute(job: Composed) -> dict[str, Any]:
             reporter = Reporter(display, record, mirror)
             with workers(plan.workers, plan.compute.threads, reporter) as pool:
                 outcome = run_pipeline(plan, pool, clock)
-            reporter.curve("basis", "loss", outcome.merged.basis.history)
+            basis = outcome.compressed.basis
+            for step, loss in enumerate(basis.history):
+                values = {"loss": loss, "spectral_bound": basis.diagnostics.spectral_bound}
+                reporter.record("basis", "", step, values)
+        folder = basis.save(record.folder / "basis")
         result = record.finish(outcome.result(), run=facts | {"reused": outcome.reused})
-        mirror.result(result, write_plots(result, record.folder / "plots"))
+        mirror.result(result, write_plots(result, record.folder / "plots"), folder)
     except BaseException as error:
         _log.error("failed: %s", error)
         record.finish({"tasks": [task.name for task in plan.tasks]}, run=facts, error=error)
@@ -75,14 +80,10 @@ class Reporter:
         self._display(event)
         if isinstance(event, Begin) or not event.values or not worth_recording(event.done, event.total):
             return
-        self._record(event.stage, event.item, event.done, dict(event.values))
+        self.record(event.stage, event.item, event.done, event.values)
 
-    def curve(self, stage: str, name: str, values: tuple[float, ...]) -> None:
-        """Record a whole curve."""
-        for step, value in enumerate(values):
-            self._record(stage, "", step, {name: value})
-
-    def _record(self, stage: str, item: str, step: float, values: dict[str, float]) -> None:
+    def record(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
+        """Record numbers at a step of an item of a stage."""
         for sink in self._sinks:
             sink.point(stage, item, step, values)
 

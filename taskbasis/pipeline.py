@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from taskbasis.basis import Basis
+from taskbasis.basis import Basis, NeedsSources
 from taskbasis.basis.stages import fit
 from taskbasis.builders import Plan
 from taskbasis.data.preparation import PixelJob, prepare_all
-from taskbasis.evaluation.addition import Addition, addition
+from taskbasis.evaluation.addition import addition
+from taskbasis.evaluation.negation import Rule, negation
 from taskbasis.evaluation.scoring import Bench, Scoring, Weights
 from taskbasis.evaluation.single import SPLITS, SingleScores, single_scores
 from taskbasis.merging import input_coefficients
@@ -22,7 +23,7 @@ from taskbasis.models.stages import ENCODER, pretrained_and_heads
 from taskbasis.parallel import Workers
 from taskbasis.training.finetuning import FinetuneJob, finetune_all
 from taskbasis.vectors import Gram
-from taskbasis.vectors.stages import VECTOR, Checkpoints, combined, gram
+from taskbasis.vectors.stages import Checkpoints, Sources
 
 
 @dataclass
@@ -50,15 +51,13 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Merged:
-    """A basis and the vector that its inputs were merged into."""
+class Compressed:
+    """A basis and the columns it is made of."""
 
+    sources: Sources
     gram: Gram
+    """Gram matrix of the source columns."""
     basis: Basis
-    vector: Weights
-    norm: float
-    """Euclidean norm of the merged vector."""
-    reused: dict[str, bool]
 
 
 @dataclass(frozen=True)
@@ -66,32 +65,31 @@ class Outcome:
     """Everything that a run found."""
 
     models: Models
-    merged: Merged
-    merge: Mapping[str, Any]
-    """How the inputs were merged, as plain values."""
+    compressed: Compressed
     single: SingleScores
-    addition: Addition
+    protocols: Mapping[str, Any]
+    """Results by protocol, as plain values."""
+    reused: Mapping[str, Any]
+    """What was in the store already."""
 
     def result(self) -> dict[str, Any]:
         """The parts of ``result.json`` that two identical runs have in common."""
-        basis, tasks = self.merged.basis, list(self.models.checkpoints.finetuned)
-        numel = self.models.checkpoints.vectors.numel
-        sizes = {"stored_bytes": basis.stored_bytes(numel), "full_bytes": len(tasks) * numel * 4}
-        cosines = self.merged.gram.cosines.tolist()
+        basis, gram = self.compressed.basis, self.compressed.gram
+        numel, T = self.models.checkpoints.vectors.numel, len(basis.tasks)
+        tasks = Gram(gram.matrix[:T, :T], basis.tasks)
         return {
-            "tasks": tasks,
-            "inputs": {task: self._input(task) for task in tasks},
-            "gram": {"matrix": self.merged.gram.matrix.tolist(), "cosines": cosines},
-            "basis": basis.describe() | sizes,
+            "tasks": list(basis.tasks),
+            "inputs": {task: self._input(task) for task in basis.tasks},
+            "gram": {
+                "matrix": tasks.matrix.tolist(),
+                "cosines": tasks.cosines.tolist(),
+                "spectrum": tasks.spectrum.tolist(),
+            },
+            "basis": basis.describe()
+            | {"stored_bytes": basis.stored_bytes(numel), "full_bytes": T * numel * 4},
             "single": self.single.as_dict(),
-            "protocols": {"addition": {"merge": dict(self.merge), **self.addition.as_dict()}},
+            "protocols": dict(self.protocols),
         }
-
-    @property
-    def reused(self) -> dict[str, Any]:
-        """What was in the store already."""
-        models = self.models.checkpoints.finetuned.items()
-        return {"finetuned": [task for task, model in models if model.reused], **self.merged.reused}
 
     def _input(self, task: str) -> dict[str, Any]:
         model = self.models.checkpoints.finetuned[task]
@@ -103,38 +101,34 @@ class Outcome:
 
 
 def run_pipeline(plan: Plan, workers: Workers, clock: Clock) -> Outcome:
-    """Fine-tune, stream the Gram matrix, fit the basis, merge, search α, test.
+    """Fine-tune, stream the Gram matrix, fit the basis, and evaluate the protocols.
 
     Raises:
         TaskbasisError: from whichever stage cannot go on; earlier stages stay stored.
     """
     models = obtain_models(plan, workers, clock)
-    merged = compress_and_merge(plan, models.checkpoints, clock)
+    compressed, reused = compress(plan, models.checkpoints, clock)
     scoring = Scoring(plan.store, plan.clip, plan.batch_size, plan.compute)
     with clock.stage("single-task scores"):
         single = single_scores(scoring, workers, bench=models.bench, finetuned=models.checkpoints.finetuned)
-    with clock.stage("addition"):
-        added = addition(
-            scoring,
-            workers,
-            bench=models.bench,
-            alphas=plan.alphas,
-            vector=merged.vector,
-            merged_norm=merged.norm,
-            single=single,
-        )
-    method = type(plan.merge).__name__.lower()
-    return Outcome(
-        models, merged, {"method": method, "inputs": plan.merge.inputs, "params": {}}, single, added
-    )
+    protocols: dict[str, Any] = {}
+    for name in plan.protocols:
+        with clock.stage(name):
+            run = {"addition": run_addition, "negation": run_negation}[name]
+            protocols[name] = run(plan, scoring, workers, models.bench, compressed, single)
+    tuned = models.checkpoints.finetuned.items()
+    reused["finetuned"] = [task for task, model in tuned if model.reused]
+    return Outcome(models, compressed, single, protocols, reused)
 
 
 def obtain_models(plan: Plan, workers: Workers, clock: Clock) -> Models:
     """θ₀, heads, pixels, and every task's fine-tuned model."""
+    controls = [plan.suite.control] if "negation" in plan.protocols else []
     with clock.stage("model and heads"):
-        theta0, heads = pretrained_and_heads(plan.store, plan.clip, plan.tasks)
+        theta0, heads = pretrained_and_heads(plan.store, plan.clip, [*plan.tasks, *controls])
     with clock.stage("data"):
-        wanted = [PixelJob(plan.store, plan.suite, name, SPLITS, train=True) for name in heads]
+        wanted = [PixelJob(plan.store, plan.suite, task.name, SPLITS, train=True) for task in plan.tasks]
+        wanted += [PixelJob(plan.store, plan.suite, task.name, SPLITS, train=False) for task in controls]
         pixels = prepare_all(wanted, workers)
     with clock.stage("fine-tuning"):
         jobs = [
@@ -155,17 +149,68 @@ def obtain_models(plan: Plan, workers: Workers, clock: Clock) -> Models:
     return Models(Checkpoints(theta0, finetuned, ENCODER), Bench(theta0, heads, pixels))
 
 
-def compress_and_merge(plan: Plan, checkpoints: Checkpoints, clock: Clock) -> Merged:
-    """The Gram matrix, the basis fitted to it, and the merged vector: two passes over the weights."""
-    threads = plan.compute.threads
+def compress(plan: Plan, checkpoints: Checkpoints, clock: Clock) -> tuple[Compressed, dict[str, Any]]:
+    """The Gram matrix, in one pass over the weights, and the basis fitted to it."""
     with clock.stage("Gram matrix"):
-        G, gram_artifact = gram(plan.store, checkpoints, threads)
+        vectors = checkpoints.vectors
+        if isinstance(plan.basis, NeedsSources):
+            vectors = plan.basis.sources(vectors)
+        sources = Sources(checkpoints, vectors)
+        gram, gram_artifact = sources.gram(plan.store, plan.compute.threads)
     with clock.stage("basis"):
-        basis, basis_artifact = fit(plan.store, plan.basis, G, threads)
-    with clock.stage("merge"):
-        inputs = input_coefficients(basis, plan.merge.inputs)
-        coefficients: Tensor = inputs @ plan.merge.weights(inputs.shape[1])
-        vector = combined(plan.store, checkpoints, coefficients, threads)
-    reused = {"gram": gram_artifact.reused, "basis": basis_artifact.reused, "merged": vector.reused}
-    norm = float(coefficients @ G.matrix @ coefficients) ** 0.5
-    return Merged(G, basis, Weights.of(vector, VECTOR), norm, reused)
+        basis, basis_artifact = fit(plan.store, plan.basis, gram, plan.compute.threads)
+        if isinstance(plan.basis, NeedsSources) and gram_artifact.reused:
+            plan.basis.verify(basis, vectors)
+    reused = {"gram": gram_artifact.reused, "basis": basis_artifact.reused}
+    return Compressed(sources, gram, basis), reused
+
+
+def run_addition(
+    plan: Plan,
+    scoring: Scoring,
+    workers: Workers,
+    bench: Bench,
+    compressed: Compressed,
+    single: SingleScores,
+) -> dict[str, Any]:
+    """Merge the inputs into one vector and score θ₀ + α·v on all tasks."""
+    inputs = input_coefficients(compressed.basis, plan.merge.inputs)
+    coefficients: Tensor = inputs @ plan.merge.weights(inputs.shape[1])
+    files, artifact = compressed.sources.combined(
+        plan.store, coefficients[:, None], ("merged",), plan.compute.threads
+    )
+    outcome = addition(
+        scoring,
+        workers,
+        bench=bench,
+        alphas=plan.alphas,
+        vector=Weights.of(artifact, files["merged"]),
+        merged_norm=max(float(coefficients @ compressed.gram.matrix @ coefficients), 0.0) ** 0.5,
+        single=single,
+    )
+    params = {k: v for k, v in asdict(plan.merge).items() if k != "inputs"}  # type: ignore[call-overload]
+    merge = {"method": type(plan.merge).__name__.lower(), "inputs": plan.merge.inputs, "params": params}
+    return {"merge": merge, **outcome.as_dict()}
+
+
+def run_negation(
+    plan: Plan,
+    scoring: Scoring,
+    workers: Workers,
+    bench: Bench,
+    compressed: Compressed,
+    single: SingleScores,
+) -> dict[str, Any]:
+    """Reconstruct every task vector and score θ₀ − α·v̂_t on its task and the control."""
+    basis = compressed.basis
+    coefficients = basis.reconstruction_coefficients()
+    files, artifact = compressed.sources.combined(plan.store, coefficients, basis.tasks, plan.compute.threads)
+    outcome = negation(
+        scoring,
+        workers,
+        bench=bench,
+        rule=Rule(plan.alphas, plan.suite.control.name, plan.control_threshold),
+        vectors={task: Weights.of(artifact, file) for task, file in files.items()},
+        single=single,
+    )
+    return outcome.as_dict()

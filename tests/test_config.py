@@ -88,7 +88,8 @@ def test_unknown_arguments_of_a_group_are_refused_with_what_is_accepted():
     node = compose(["+basis.foo=1"]).config.basis
     assert target_errors("basis", node) == [
         "basis.foo: unknown; accepted: M, seed, tau, encoder, decoder, solver, "
-        "iterations, restarts, tolerance, steps, lr, weight_decay, grad_clip, batch_cols, anneal_every, anneal_factor"
+        "iterations, restarts, tolerance, steps, lr, weight_decay, grad_clip, batch_cols, "
+        "anneal_every, anneal_factor"
     ]
     assert target_errors("basis", OmegaConf.create({"_target_": "taskbasis.basis.Autoencoder"})) == [
         "basis.M is missing"

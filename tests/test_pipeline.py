@@ -122,7 +122,6 @@ def test_a_second_run_trains_nothing_and_gives_the_same_result(ae, run_small):
         "finetuned": [],
         "gram": True,
         "basis": True,
-        "merged": True,
     }
     assert without_run(again) == without_run(ae)
 
@@ -186,7 +185,6 @@ def test_a_model_rebuilt_with_other_content_invalidates_what_depends_on_it(
         "finetuned": ae["tasks"],
         "gram": False,
         "basis": False,
-        "merged": False,
     }
     assert again["gram"]["matrix"] != ae["gram"]["matrix"]
 

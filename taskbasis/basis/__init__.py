@@ -1,7 +1,7 @@
 """Basis methods: each fits small matrices to a Gram matrix. One file per method."""
 
 from taskbasis.basis.autoencoder import Autoencoder
-from taskbasis.basis.basis import Basis, BasisMethod, Diagnostics, fit_all
+from taskbasis.basis.basis import Basis, BasisMethod, Diagnostics, NeedsSources, fit_all
 from taskbasis.basis.exact import Exact
 from taskbasis.basis.identity import Identity
 from taskbasis.basis.pca import PCA
@@ -16,6 +16,7 @@ __all__ = [
     "Diagnostics",
     "Exact",
     "Identity",
+    "NeedsSources",
     "RandomOrthonormal",
     "RandomSample",
     "fit_all",

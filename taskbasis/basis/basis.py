@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -163,6 +163,17 @@ class BasisMethod(Protocol):
 
     def fit(self, gram: Gram) -> Basis:
         """The basis of the columns of ``gram``; raises :class:`BasisError` for an M that does not fit."""
+
+
+@runtime_checkable
+class NeedsSources(Protocol):
+    """A method whose basis is made of more than the task vectors."""
+
+    def sources(self, tasks: VectorSet) -> VectorSet:
+        """The columns whose Gram matrix ``fit`` needs, the task vectors first."""
+
+    def verify(self, basis: Basis, sources: VectorSet) -> None:
+        """Check that columns which were drawn again are those that the basis was fitted to."""
 
 
 def fit_all(gram: Gram, methods: Iterable[BasisMethod]) -> list[Basis]:

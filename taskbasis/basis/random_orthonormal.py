@@ -35,6 +35,21 @@ class RandomOrthonormal:
         check_rank(self.M, len(tasks))
         return VectorSet.concat(tasks, VectorSet.noise(tasks.layout, self.M, self.seed))
 
+    def verify(self, basis: Basis, sources: VectorSet) -> None:
+        """Check that the noise drawn here is that of the basis: its atoms are orthonormal.
+
+        Raises:
+            BasisError: if they are not, as when another version of NumPy draws other numbers.
+        """
+        noise = VectorSet.noise(sources.layout, self.M, self.seed).gram().matrix
+        weights = basis.encoder[len(basis.tasks) :]
+        atoms = weights.T @ noise @ weights
+        if not torch.allclose(atoms, torch.eye(self.M, dtype=torch.float64), rtol=0.0, atol=1e-3):
+            raise BasisError(
+                f"the noise drawn for the random basis (M={self.M}, seed={self.seed}) is not the noise "
+                "it was fitted to; remove its Gram matrix from the store to fit it again"
+            )
+
     def fit(self, gram: Gram) -> Basis:
         """Orthonormalise the noise and project.
 
@@ -46,7 +61,7 @@ class RandomOrthonormal:
         """
         K = len(gram.names)
         T = K - self.M
-        noise = tuple(f"noise-{i}" for i in range(self.M))
+        noise = tuple(f"noise-{self.seed}-{i}" for i in range(self.M))
         if T < 1 or gram.names[T:] != noise:
             raise BasisError(
                 f"a random basis with M={self.M} needs the Gram matrix of its sources(…), which ends with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from taskbasis.evaluation.counts import Count, Counts, mean_normalized_top1, mean_top1
@@ -43,12 +44,13 @@ class Addition:
         """The ``protocols.addition`` part of ``result.json``, without the merge."""
         alphas = [point.alpha for point in self.curve]
         images = sum(count.n for count in self.curve[0].tasks.values())
-        normalized = mean_normalized_top1(self.test, self.finetuned["test"])
+        (chosen,) = (point for point in self.curve if point.alpha == self.alpha)
         return {
             "search": {
                 "kind": "grid",
                 "alphas": alphas,
                 "alpha": self.alpha,
+                "normalized_top1": _as_float(mean_normalized_top1(chosen.tasks, self.finetuned["val"])),
                 "at_boundary": self.alpha in (alphas[0], alphas[-1]) and len(alphas) > 1,
                 "merged_norm": self.merged_norm,
                 "forward_images": self.forward_images,
@@ -57,7 +59,7 @@ class Addition:
             },
             "test": {task: count.as_dict() for task, count in self.test.items()},
             "top1": float(mean_top1(self.test)),
-            "normalized_top1": None if normalized is None else float(normalized),
+            "normalized_top1": _as_float(mean_normalized_top1(self.test, self.finetuned["test"])),
         }
 
 
@@ -106,3 +108,7 @@ def choose(curve: Sequence[AlphaPoint], finetuned: Counts) -> float:
         scores.append(mean_top1(point.tasks) if score is None else score)
         alphas.append(point.alpha)
     return alphas[best_alpha(alphas, scores)]
+
+
+def _as_float(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
@@ -24,6 +24,9 @@ from taskbasis.store import Artifact, StageKey, Store, write_json
 from taskbasis.trainer import Compute, quiet_trainer
 
 SCORES = "scores.json"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Request:
     stage: str
     """Name of the stage, for progress."""
     item: str
-    """What is scored, for progress; unique in its stage."""
+    """What is scored, for progress, unique in its stage; empty to report nothing."""
     weights: Weights
     head: Artifact
     pixels: Artifact
@@ -106,34 +109,47 @@ class Scoring:
     batch_size: int
     compute: Compute
 
-    def scores(self, requests: list[Request], workers: Workers) -> list[tuple[Count, ...]]:
+    def scores(self, requests: Sequence[Request], workers: Workers) -> list[tuple[Count, ...]]:
         """For each request the counts at its α, in order."""
-        workers.report(Begin(requests[0].stage, len(requests)))
-        shares = [_Share(self, tuple(requests[i :: workers.count])) for i in range(workers.count)]
-        found = workers.map(_score_share, [share for share in shares if share.requests])
-        return [found[i % workers.count][i // workers.count] for i in range(len(requests))]
+        return self.map(Scorer.score, requests, requests[0].stage, workers)
+
+    def map(
+        self,
+        function: Callable[[Scorer, Item], Result],
+        items: Sequence[Item],
+        stage: str,
+        workers: Workers,
+    ) -> list[Result]:
+        """``function(scorer, item)`` for every item, in order; each worker process has one scorer."""
+        workers.report(Begin(stage, len(items)))
+        count = workers.count
+        shares = [_Share(self, function, tuple(items[i::count])) for i in range(count) if items[i::count]]
+        found = workers.map(_score_share, shares)
+        return [found[i % count][i // count] for i in range(len(items))]
 
 
 @dataclass(frozen=True)
-class _Share:
+class _Share(Generic[Item, Result]):
     scoring: Scoring
-    requests: tuple[Request, ...]
+    function: Callable[[Scorer, Item], Result]
+    items: tuple[Item, ...]
 
 
-def _score_share(share: _Share, report: Report) -> list[tuple[Count, ...]]:
-    scorer = _Scorer(share.scoring, report)
-    return [scorer.score(request) for request in share.requests]
+def _score_share(share: _Share[Item, Result], report: Report) -> list[Result]:
+    scorer = Scorer(share.scoring, report)
+    return [share.function(scorer, item) for item in share.items]
 
 
-class _Scorer:
+class Scorer:
     """Scores one request after the other with one image encoder, keeping the last weights it read."""
 
     def __init__(self, scoring: Scoring, report: Report) -> None:
-        self._scoring, self._report = scoring, report
+        self._scoring, self.report = scoring, report
         self._encoder: ImageEncoder | None = None
         self._read: dict[str, Mapping[str, Tensor]] = {}
 
     def score(self, request: Request) -> tuple[Count, ...]:
+        """The counts at the request's α, computed unless they are stored."""
         scoring = self._scoring
         key = ScoreKey(
             weights=request.weights.sha256,
@@ -151,7 +167,8 @@ class _Scorer:
             write_json(folder / SCORES, {"correct": [c for c, _ in totals], "n": totals[0][1]})
 
         artifact = scoring.store.make(key, build)
-        self._report(Progress(request.stage, request.item, len(request.alphas), len(request.alphas)))
+        if request.item:
+            self.report(Progress(request.stage, request.item, len(request.alphas), len(request.alphas)))
         stored = json.loads(artifact.file(SCORES).read_text())
         return tuple(Count(correct, stored["n"]) for correct in stored["correct"])
 
@@ -169,16 +186,19 @@ class _Scorer:
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
             batches, batch_size=None, generator=torch.Generator()
         )
-        done = iter(range(len(request.alphas) * len(batches)))
-        total = len(request.alphas)
-        tick = LambdaCallback(
-            on_validation_batch_end=lambda *_: self._report(
-                Progress(request.stage, request.item, next(done) // len(batches), total)
-            )
-        )
-        trainer = quiet_trainer(**self._scoring.compute.trainer_options(), callbacks=[tick])
+        callbacks = [self._ticking(request, len(batches))] if request.item else []
+        trainer = quiet_trainer(**self._scoring.compute.trainer_options(), callbacks=callbacks)
         trainer.validate(module, [loader] * len(request.alphas), verbose=False)
         return module.totals()
+
+    def _ticking(self, request: Request, batches: int) -> LambdaCallback:
+        done = iter(range(len(request.alphas) * batches))
+        total = len(request.alphas)
+
+        def tick(*_: object) -> None:
+            self.report(Progress(request.stage, request.item, next(done) // batches, total))
+
+        return LambdaCallback(on_validation_batch_end=tick)
 
     def _load(self, role: str, weights: Weights) -> Mapping[str, Tensor]:
         known = f"{role} {weights.sha256}"

@@ -85,7 +85,9 @@ def import_run(folder: Path) -> ImportedRun:
     info = _json(folder / INFO)
     method = str(info.get("method"))
     if method not in _READERS:
-        raise ImporterError(f"{folder / INFO}: method {method!r} is not known; accepted: {', '.join(_READERS)}")
+        raise ImporterError(
+            f"{folder / INFO}: method {method!r} is not known; accepted: {', '.join(_READERS)}"
+        )
     tasks = tuple(map(str, info["datasets"]))
     atoms = _atoms(folder / VECTORS)
     parts = _READERS[method](folder, tasks, info)
@@ -121,7 +123,9 @@ def _basis(parts: _Parts, tasks: tuple[str, ...]) -> Basis:
     )
 
 
-def _vectors(folder: Path, atoms: Sequence[Mapping[str, Tensor]], mean: Mapping[str, Tensor] | None) -> VectorSet:
+def _vectors(
+    folder: Path, atoms: Sequence[Mapping[str, Tensor]], mean: Mapping[str, Tensor] | None
+) -> VectorSet:
     names, columns = atom_names(len(atoms)), list(atoms)
     if mean is not None:
         names, columns = (*names, OFFSET), [*columns, mean]

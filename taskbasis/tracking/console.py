@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from taskbasis.parallel import Begin, Event
+from taskbasis.tracking.results import per_task
 
 _log = logging.getLogger(__name__)
 LEVELS = {"quiet": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
@@ -78,45 +79,53 @@ class Display:
 
 
 def summary(result: Mapping[str, Any]) -> Table:
-    """The result of a run: test accuracy (top-1, %) per task beside zero-shot and fine-tuned."""
-    addition = result["protocols"]["addition"]
-    basis, search = result["basis"], addition["search"]
-    table = Table(
-        title=f"{result['run']['id']}: test top-1, %",
-        caption=(
-            f"basis {basis['method']}, M = {basis['M']} of T = {basis['T']}, loss {basis['loss']:.4g} "
-            f"(spectral bound {basis['spectral_bound']:.4g}); α = {search['alpha']:g}"
-            + (", at the edge of the grid" if search["at_boundary"] else "")
-        ),
-    )
+    """The result of a run: test accuracies (%) per task, with their means."""
+    columns, rows = per_task(result)
+    table = Table(title=f"{result['run']['id']}: test top-1, %", caption=_caption(result))
     table.add_column("task")
-    for column in ("zero-shot", "fine-tuned", "merged", "normalized"):
-        table.add_column(column, justify="right")
-    zero, fine = (
-        {task: splits["test"] for task, splits in result["single"][kind].items()}
-        for kind in ("zeroshot", "finetuned")
-    )
-    for task, merged in addition["test"].items():
-        table.add_row(
-            task,
-            *(f"{100 * _top1(c):.1f}" for c in (zero[task], fine[task], merged)),
-            _ratio(merged, fine[task]),
-        )
+    for column in columns[1:]:
+        table.add_column(_HEADINGS[column], justify="right")
+    for row in rows:
+        table.add_row(row[0], *(_cell(c, v) for c, v in zip(columns[1:], row[1:], strict=True)))
     table.add_section()
-    means = [sum(map(_top1, counts.values())) / len(counts) for counts in (zero, fine, addition["test"])]
-    normalized = addition["normalized_top1"]
-    table.add_row(
-        "mean",
-        *(f"{100 * mean:.1f}" for mean in means),
-        "–" if normalized is None else f"{100 * normalized:.1f}",
-        style="bold",
-    )
+    means = [_mean([row[i] for row in rows]) for i in range(1, len(columns))]
+    table.add_row("mean", *(_cell(c, v) for c, v in zip(columns[1:], means, strict=True)), style="bold")
     return table
 
 
-def _top1(count: Mapping[str, int]) -> float:
-    return count["correct"] / count["n"]
+_HEADINGS = {
+    "zeroshot/top1": "zero-shot",
+    "finetuned/top1": "fine-tuned",
+    "addition/top1": "merged",
+    "addition/normalized_top1": "normalized",
+    "negation/alpha": "negation α",
+    "negation/target_top1": "forgotten",
+    "negation/control_top1": "control",
+}
 
 
-def _ratio(merged: Mapping[str, int], finetuned: Mapping[str, int]) -> str:
-    return f"{100 * _top1(merged) / _top1(finetuned):.1f}" if finetuned["correct"] else "–"
+def _caption(result: Mapping[str, Any]) -> str:
+    basis = result["basis"]
+    text = (
+        f"basis {basis['method']}, M = {basis['M']} of T = {basis['T']}, loss {basis['loss']:.4g} "
+        f"(spectral bound {basis['spectral_bound']:.4g})"
+    )
+    if (addition := result["protocols"].get("addition")) is not None:
+        search = addition["search"]
+        edge = ", at the edge of the grid" if search["at_boundary"] else ""
+        text += f"; merged {addition['merge']['inputs']}, α = {search['alpha']:g}{edge}"
+    if (negation := result["protocols"].get("negation")) is not None:
+        done, grid = negation["control_passes"], negation["grid_control_passes"]
+        text += f"; control passes {done} of the grid's {grid}"
+    return text
+
+
+def _cell(column: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if column == "negation/alpha" else f"{100 * value:.1f}"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

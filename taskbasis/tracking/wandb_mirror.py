@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import wandb
 
 from taskbasis.errors import ConfigError
+from taskbasis.tracking.results import metrics, per_task
 
 _log = logging.getLogger(__name__)
 MODES = ("auto", "online", "offline", "disabled")
@@ -44,8 +45,8 @@ class Mirror(Protocol):
     def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
         """Numbers at a step of an item of a stage."""
 
-    def result(self, result: Mapping[str, Any], images: Sequence[Path]) -> None:
-        """The finished result and its plots."""
+    def result(self, result: Mapping[str, Any], images: Sequence[Path], basis: Path) -> None:
+        """The finished result, its plots and the folder of its basis."""
 
     def finish(self, exit_code: int) -> None:
         """Close the run."""
@@ -57,7 +58,7 @@ class NoMirror:
     def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
         """Do nothing."""
 
-    def result(self, result: Mapping[str, Any], images: Sequence[Path]) -> None:
+    def result(self, result: Mapping[str, Any], images: Sequence[Path], basis: Path) -> None:
         """Do nothing."""
 
     def finish(self, exit_code: int) -> None:
@@ -82,13 +83,17 @@ class WandbMirror:
 
         self._try(send)
 
-    def result(self, result: Mapping[str, Any], images: Sequence[Path]) -> None:
-        """Send summary numbers, the per-task table and the plots."""
+    def result(self, result: Mapping[str, Any], images: Sequence[Path], basis: Path) -> None:
+        """Send summary numbers, the per-task table, the plots and the basis as an artifact."""
 
         def send() -> None:
-            self._run.summary.update(summary_numbers(result))
-            self._run.log({"per_task": wandb.Table(columns=list(_COLUMNS), data=per_task_rows(result))})
+            self._run.summary.update(metrics(result))
+            columns, rows = per_task(result)
+            self._run.log({"per_task": wandb.Table(columns=[*columns], data=rows)})
             self._run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in images})
+            artifact = wandb.Artifact(f"basis-{result['run']['id']}", type="basis")
+            artifact.add_dir(str(basis))
+            self._run.log_artifact(artifact)
 
         self._try(send)
 
@@ -137,34 +142,6 @@ def has_key() -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def summary_numbers(result: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers by which runs are compared, under stable names."""
-    addition, basis = result["protocols"]["addition"], result["basis"]
-    return {
-        "addition/test/top1": addition["top1"],
-        "addition/test/normalized_top1": addition["normalized_top1"],
-        "addition/alpha": addition["search"]["alpha"],
-        "addition/merged_norm": addition["search"]["merged_norm"],
-        "basis/loss": basis["loss"],
-        "basis/spectral_bound": basis["spectral_bound"],
-        "basis/relative_error": basis["relative_error"],
-        "basis/stored_bytes": basis["stored_bytes"],
-    }
-
-
-_COLUMNS = ("task", "zeroshot/top1", "finetuned/top1", "addition/top1", "addition/normalized_top1")
-
-
-def per_task_rows(result: Mapping[str, Any]) -> list[list[Any]]:
-    """Test accuracies, one row per task."""
-    rows = []
-    for task, merged in result["protocols"]["addition"]["test"].items():
-        zero, fine = (result["single"][kind][task]["test"] for kind in ("zeroshot", "finetuned"))
-        z, f, m = (c["correct"] / c["n"] for c in (zero, fine, merged))
-        rows.append([task, z, f, m, m / f if f else None])
-    return rows
 
 
 def _init(settings: MirrorSettings, mode: str, config: Mapping[str, Any]) -> Any:

@@ -14,30 +14,33 @@ from taskbasis.vectors.gram import Gram
 from taskbasis.vectors.vectorset import VectorSet
 
 GRAM = "gram.safetensors"
-VECTOR = "vector.safetensors"
 
 
 @dataclass(frozen=True)
 class GramKey(StageKey):
-    """Key of the Gram matrix of task vectors."""
+    """Key of the Gram matrix of source columns."""
 
     STAGE: ClassVar[str] = "gram"
     VERSION: ClassVar[int] = 2
     base: str
     finetuned: tuple[tuple[str, str], ...]
     """Task name and content of θ_t, in order."""
+    sources: tuple[str, ...]
+    """Names of all columns; those of noise say the seed and the number."""
 
 
 @dataclass(frozen=True)
 class CombinedKey(StageKey):
-    """Key of a linear combination of task vectors."""
+    """Key of linear combinations of source columns."""
 
-    STAGE: ClassVar[str] = "vector"
+    STAGE: ClassVar[str] = "vectors"
     VERSION: ClassVar[int] = 2
     base: str
     finetuned: tuple[tuple[str, str], ...]
-    coefficients: tuple[str, ...]
-    """Hexadecimal floats, one per task vector."""
+    sources: tuple[str, ...]
+    names: tuple[str, ...]
+    coefficients: tuple[tuple[str, ...], ...]
+    """Hexadecimal floats, a row per source."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,41 @@ class Checkpoints:
         return tuple((name, artifact.content) for name, artifact in self.finetuned.items())
 
 
-def gram(store: Store, checkpoints: Checkpoints, threads: int) -> tuple[Gram, Artifact]:
-    """The Gram matrix of the task vectors, streamed unless it is stored."""
-    key = GramKey(checkpoints.theta0.content, checkpoints.contents)
-    artifact = store.make(key, lambda folder: checkpoints.vectors.gram(threads=threads).save(folder / GRAM))
-    return Gram.load(artifact.file(GRAM)), artifact
+@dataclass(frozen=True)
+class Sources:
+    """The columns that a basis is made of: the task vectors, and noise for some methods."""
 
+    checkpoints: Checkpoints
+    vectors: VectorSet
 
-def combined(store: Store, checkpoints: Checkpoints, coefficients: Tensor, threads: int) -> Artifact:
-    """V·c for ``coefficients`` of shape (T,), written as ``vector.safetensors`` unless it is stored."""
-    exact = tuple(value.hex() for value in coefficients.tolist())
-    key = CombinedKey(checkpoints.theta0.content, checkpoints.contents, exact)
+    def gram(self, store: Store, threads: int) -> tuple[Gram, Artifact]:
+        """Their Gram matrix, streamed unless it is stored."""
+        points = self.checkpoints
+        key = GramKey(points.theta0.content, points.contents, self.vectors.names)
+        artifact = store.make(key, lambda folder: self.vectors.gram(threads=threads).save(folder / GRAM))
+        return Gram.load(artifact.file(GRAM)), artifact
 
-    def build(folder: Path) -> None:
-        checkpoints.vectors.combine(coefficients, ["vector"]).save(folder, threads=threads)
+    def combined(
+        self, store: Store, coefficients: Tensor, names: tuple[str, ...], threads: int
+    ) -> tuple[dict[str, str], Artifact]:
+        """X·C written as one file per column unless it is stored; the file names by column.
 
-    return store.make(key, build)
+        Args:
+            store: where.
+            coefficients: C of shape (K, N) over the K source columns.
+            names: names of the N results.
+            threads: how many compute it; the result does not depend on them.
+        """
+        points = self.checkpoints
+        key = CombinedKey(
+            base=points.theta0.content,
+            finetuned=points.contents,
+            sources=self.vectors.names,
+            names=names,
+            coefficients=tuple(tuple(value.hex() for value in row) for row in coefficients.tolist()),
+        )
+
+        def build(folder: Path) -> None:
+            self.vectors.combine(coefficients, names).save(folder, threads=threads)
+
+        return {name: f"{name}.safetensors" for name in names}, store.make(key, build)

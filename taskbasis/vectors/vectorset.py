@@ -109,7 +109,7 @@ class VectorSet:
 
     @classmethod
     def noise(cls, layout: Layout, count: int, seed: int) -> VectorSet:
-        """``count`` columns of seeded standard normal noise, named ``noise-0`` …; nothing is stored.
+        """``count`` columns of seeded standard normal noise, ``noise-<seed>-0`` …; nothing is stored.
 
         A smaller count gives a prefix of the same columns; see :mod:`taskbasis.vectors.noise`.
 
@@ -118,7 +118,7 @@ class VectorSet:
         """
         if count < 1 or seed < 0:
             raise VectorError(f"noise: count={count}, seed={seed}; need count ≥ 1 and seed ≥ 0")
-        return cls(tuple(f"noise-{i}" for i in range(count)), Noise(seed, count, layout))
+        return cls(tuple(f"noise-{seed}-{i}" for i in range(count)), Noise(seed, count, layout))
 
     @classmethod
     def concat(cls, *sets: VectorSet) -> VectorSet:

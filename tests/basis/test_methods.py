@@ -266,7 +266,7 @@ class TestRandom:
         atoms = sources.combine(basis.encoder).gram().matrix
         torch.testing.assert_close(atoms, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-5)
         assert basis.tasks == task_vectors.names
-        assert basis.sources == (*task_vectors.names, "noise-0", "noise-1", "noise-2")
+        assert basis.sources == (*task_vectors.names, "noise-5-0", "noise-5-1", "noise-5-2")
         assert basis.diagnostics.relative_error == pytest.approx(1.0, abs=1e-3)
         torch.testing.assert_close(
             basis.decoder, best_decoder_of(basis, sources.gram()), rtol=1e-6, atol=1e-8

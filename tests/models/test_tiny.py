@@ -82,7 +82,7 @@ def test_zero_shot_beats_chance_on_development_drawings(task: str) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="nowhere.safetensors"):
+    with pytest.raises(ModelError, match=r"nowhere\.safetensors"):
         load_tiny(tmp_path / "nowhere.safetensors")
 
 
@@ -112,6 +112,6 @@ def _missing_tensor(path: Path) -> None:
 def test_damaged_weights_are_refused_in_one_line(tmp_path: Path, damage: object) -> None:
     path = tmp_path / "hurt.safetensors"
     damage(path)  # type: ignore[operator]
-    with pytest.raises(ModelError, match="hurt.safetensors") as caught:
+    with pytest.raises(ModelError, match=r"hurt\.safetensors") as caught:
         load_tiny(path)
     assert "\n" not in str(caught.value)

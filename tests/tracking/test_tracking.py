@@ -139,7 +139,8 @@ class Spy:
     def point(self, *point):
         self.points.append(point)
 
-    def result(self, result, images):
+    def result(self, result, images, basis):
+        assert (basis / "matrices.safetensors").is_file()
         self.results.append((result, images))
 
     def finish(self, exit_code):
@@ -175,7 +176,13 @@ def test_a_completed_job_is_mirrored_with_its_plots(run_small, monkeypatch):
     result = run_small("basis=ae", "M=1")
     assert spy.exit_code == 0
     assert spy.results[0][0] == result
-    assert {p.stem for p in spy.results[0][1]} == {"alpha_curve", "per_task", "cosines"}
+    assert {p.stem for p in spy.results[0][1]} >= {
+        "alpha_curve",
+        "per_task",
+        "cosines",
+        "spectrum",
+        "encoder",
+    }
     assert [p for p in spy.points if p[0] == "basis"]
 
 
