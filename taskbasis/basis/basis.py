@@ -14,6 +14,7 @@ from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 
 if TYPE_CHECKING:
+    from taskbasis.vectors.passes import Progress
     from taskbasis.vectors.vectorset import VectorSet
 
 Over = Literal["sources", "atoms"]
@@ -116,11 +117,19 @@ class Basis:
             "stored_vectors": self.stored_vectors,
         } | finite(asdict(self.diagnostics) | {"row_sums": list(self.diagnostics.row_sums)})
 
-    def save(self, folder: Path | str, vectors: VectorSet | None = None, *, dtype: str = "float32") -> Path:
+    def save(
+        self,
+        folder: Path | str,
+        vectors: VectorSet | None = None,
+        *,
+        dtype: str = "float32",
+        facts: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
         """Write a folder that :meth:`load` reads; see :func:`taskbasis.basis.storage.save_basis`."""
         from taskbasis.basis.storage import save_basis
 
-        return save_basis(self, folder, vectors, dtype=dtype)
+        return save_basis(self, folder, vectors, dtype=dtype, facts=facts, progress=progress)
 
     @classmethod
     def load(cls, folder: Path | str) -> Basis:
@@ -137,7 +146,10 @@ class Basis:
     def from_json(cls, stored: Mapping[str, Any]) -> Basis:
         """The basis that :meth:`to_json` described."""
         facts = {f.name: stored[f.name] for f in fields(Diagnostics)}
-        facts["condition"] = float("inf") if facts["condition"] is None else facts["condition"]
+        # JSON has no infinity and no NaN: an imported basis knows none of its losses.
+        unknown = {name: float("nan") for name in ("loss", "spectral_bound", "relative_error")}
+        unknown["condition"] = float("inf")
+        facts |= {name: value for name, value in unknown.items() if facts[name] is None}
         facts["row_sums"] = tuple(facts["row_sums"])
         encoder, decoder, offset = (
             None if stored[name] is None else torch.tensor(stored[name], dtype=torch.float64)

@@ -13,7 +13,9 @@ A random basis has no atoms on disk: they are drawn again from the seed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +27,7 @@ from taskbasis.errors import BasisError
 from taskbasis.store.artifact import describe_files
 from taskbasis.store.atomic import new_folder, write_json, write_text
 from taskbasis.store.bundle import read_bundle
+from taskbasis.vectors.passes import Progress
 from taskbasis.vectors.vectorset import BASIS_DESCRIPTION as DESCRIPTION
 from taskbasis.vectors.vectorset import BASIS_FORMAT as FORMAT
 from taskbasis.vectors.vectorset import VectorSet
@@ -39,7 +42,13 @@ def atom_names(M: int) -> tuple[str, ...]:
 
 
 def save_basis(
-    basis: Basis, folder: Path | str, vectors: VectorSet | None = None, *, dtype: str = "float32"
+    basis: Basis,
+    folder: Path | str,
+    vectors: VectorSet | None = None,
+    *,
+    dtype: str = "float32",
+    facts: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a basis as a folder, whole or not at all; an existing one is replaced.
 
@@ -49,6 +58,8 @@ def save_basis(
         vectors: the source columns of the basis (its task vectors), or the atoms of the same basis as
             they were read from another folder; None writes the matrices alone.
         dtype: how atoms are stored: ``float32``, ``bfloat16`` or ``float16``.
+        facts: what else the description should say, such as where the checkpoints came from.
+        progress: called with the elements of a vector that are written and that there are.
 
     Raises:
         BasisError: if the vectors are not the sources of this basis, or the dtype is none of these.
@@ -61,10 +72,11 @@ def save_basis(
     with new_folder(folder) as temporary:
         save_file(_matrices(basis), temporary / MATRICES)
         if stored is not None:
-            stored.save(temporary, DTYPES[dtype])
+            stored.save(temporary, DTYPES[dtype], progress=progress)
         files = describe_files(temporary)
         numel = None if vectors is None else vectors.numel
         description = {"format": FORMAT, "dtype": dtype, "numel": numel, "files": files, **basis.to_json()}
+        description |= dict(facts or {})
         for name in ("encoder", "decoder", "offset"):
             del description[name]
         write_json(temporary / DESCRIPTION, description)

@@ -8,7 +8,7 @@ so that losses of an imported basis are not known.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from taskbasis.importers.checkpoint import without_prefix
 from taskbasis.importers.unpickler import load
 from taskbasis.vectors import VectorSet
 from taskbasis.vectors.files import TensorFile
-from taskbasis.vectors.layout import Layout
+from taskbasis.vectors.layout import ALL, Layout, Selection
 
 VECTORS, INFO = "basis_vectors.pt", "method_info.json"
 
@@ -68,7 +68,7 @@ class _Parts:
     decoder: Tensor
     sources: tuple[str, ...]
     parameters: Mapping[str, Any]
-    mean: Mapping[str, Tensor] | None = None
+    mean: dict[str, Tensor] | None = None
 
 
 def is_run(folder: Path) -> bool:
@@ -76,8 +76,8 @@ def is_run(folder: Path) -> bool:
     return (folder / VECTORS).is_file()
 
 
-def import_run(folder: Path) -> ImportedRun:
-    """Read a basis folder of the published code.
+def import_run(folder: Path, select: Selection = ALL) -> ImportedRun:
+    """Read a basis folder of the published code, with the tensors that ``select`` chooses.
 
     Raises:
         ImporterError: naming the file that is missing, damaged, of another method or does not fit.
@@ -98,7 +98,10 @@ def import_run(folder: Path) -> ImportedRun:
             f"{folder}: matrices of shape {tuple(parts.encoder.shape)} and {tuple(parts.decoder.shape)} "
             f"do not fit {M} vectors of {T} tasks"
         )
-    return ImportedRun(_basis(parts, tasks), _vectors(folder, atoms, parts.mean))
+    columns = dict(zip(atom_names(M), atoms, strict=True))
+    if parts.mean is not None:
+        columns[OFFSET] = parts.mean
+    return ImportedRun(_basis(parts, tasks), _vectors(folder, columns, select))
 
 
 def _basis(parts: _Parts, tasks: tuple[str, ...]) -> Basis:
@@ -123,17 +126,20 @@ def _basis(parts: _Parts, tasks: tuple[str, ...]) -> Basis:
     )
 
 
-def _vectors(
-    folder: Path, atoms: Sequence[Mapping[str, Tensor]], mean: Mapping[str, Tensor] | None
-) -> VectorSet:
-    names, columns = atom_names(len(atoms)), list(atoms)
-    if mean is not None:
-        names, columns = (*names, OFFSET), [*columns, mean]
-    shapes = {name: tensor.shape for name, tensor in columns[0].items()}
-    for name, column in zip(names, columns, strict=True):
+def _vectors(folder: Path, columns: Mapping[str, Mapping[str, Tensor]], select: Selection) -> VectorSet:
+    """The selected tensors of named columns."""
+    chosen = {
+        name: {key: tensor for key, tensor in column.items() if select(key)}
+        for name, column in columns.items()
+    }
+    first, *_ = chosen
+    shapes = {key: tensor.shape for key, tensor in chosen[first].items()}
+    if not shapes:
+        raise ImporterError(f"{folder}: the vectors have no tensor{select}")
+    for name, column in chosen.items():
         if {key: tensor.shape for key, tensor in column.items()} != shapes:
-            raise ImporterError(f"{folder}: {name} has other tensors than {names[0]}")
-    return VectorSet(names, Held(tuple(columns)))
+            raise ImporterError(f"{folder}: {name} has other tensors than {first}")
+    return VectorSet(tuple(chosen), Held(tuple(chosen.values())))
 
 
 def _autoencoder(folder: Path, tasks: tuple[str, ...], info: Mapping[str, Any]) -> _Parts:

@@ -50,6 +50,10 @@ class Selection:
         return "" if self.rule is None else f" whose name begins with {self.rule!r}"
 
 
+ALL = Selection()
+"""Every tensor."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Elements ``start:stop`` of one flattened tensor."""

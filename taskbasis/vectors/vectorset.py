@@ -18,7 +18,7 @@ from taskbasis.vectors.columns import Columns, Combined, Concatenated, Differenc
 from taskbasis.vectors.files import TensorFile
 from taskbasis.vectors.gram import Gram
 from taskbasis.vectors.inplace import LazyTensors, add_scaled_
-from taskbasis.vectors.layout import Layout, Selection, common_layout
+from taskbasis.vectors.layout import ALL, Layout, Selection, common_layout
 from taskbasis.vectors.noise import Noise
 from taskbasis.vectors.passes import Pass, Progress
 from taskbasis.vectors.products import stream_gram
@@ -90,7 +90,7 @@ class VectorSet:
         opened = {name: TensorFile(path) for name, path in files.items()}
         if not opened:
             raise VectorError("no vectors were given; at least one is needed")
-        return cls(tuple(opened), Stored(tuple(opened.values()), common_layout(opened, Selection())))
+        return cls(tuple(opened), Stored(tuple(opened.values()), common_layout(opened, ALL)))
 
     @classmethod
     def atoms(cls, folder: Path | str) -> VectorSet:
