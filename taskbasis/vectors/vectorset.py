@@ -33,6 +33,9 @@ Precision = Literal["float32", "float64"]
 BASIS_DESCRIPTION, BASIS_FORMAT = "basis.json", 1
 """Name and version of the description of a saved basis."""
 
+ACTIVATION = "quick_gelu"
+"""Metadata of converted image encoders; weights of one activation are useless with the other."""
+
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -71,12 +74,20 @@ class VectorSet:
                 floating-point tensors by default. Integer tensors never are part of vectors.
 
         Raises:
-            VectorError: naming the file and tensor that is missing, unreadable or of another shape.
+            VectorError: naming the file and tensor that is missing, unreadable or of another shape, or a
+                model that says to have another activation than θ₀.
         """
         if not finetuned:
             raise VectorError("no fine-tuned checkpoints were given; at least one is needed")
         origin = TensorFile(base)
         files = {name: TensorFile(path) for name, path in finetuned.items()}
+        for name, file in files.items():
+            if (
+                (found := file.metadata.get(ACTIVATION)) != (own := origin.metadata.get(ACTIVATION))
+                and found
+                and own
+            ):
+                raise VectorError(f"{file.path} ({name}) has {ACTIVATION}={found}, {origin.path} has {own}")
         layout = common_layout({"base": origin} | files, Selection(select))
         return cls(tuple(files), Differences(origin, tuple(files.values()), layout))
 
