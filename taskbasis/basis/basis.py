@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -88,6 +89,19 @@ class Basis:
             self.encoder.numel() + self.decoder.numel() + (0 if self.offset is None else len(self.sources))
         )
         return self.stored_vectors * numel * itemsize + 8 * matrices
+
+    def require_tasks(self, tasks: Sequence[str]) -> None:
+        """Refuse to be used for other tasks, or the same in another order, than it was made for.
+
+        Raises:
+            BasisError: naming the first difference.
+        """
+        for ours, theirs in zip_longest(self.tasks, tasks):
+            if ours != theirs:
+                raise BasisError(
+                    f"this basis is of the tasks {list(self.tasks)}, it was asked for {list(tasks)}; "
+                    f"they first differ at {ours!r} and {theirs!r}"
+                )
 
     def addition_coefficients(self, over: Over = "sources") -> Tensor:
         """Coefficients of Σ_m s_m: B·1 of shape (K,) over the sources, ones of shape (M,) over the atoms."""

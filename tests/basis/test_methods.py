@@ -370,6 +370,14 @@ def test_centred_pca_refuses_as_many_components_as_tasks():
         PCA(M=8).fit(gram_of(factor_vectors(8, seed=0)))
 
 
+@pytest.mark.parametrize("tasks", [["t0"], ["t1", "t0"], ["t0", "t1", "t2"], ["a", "b"]])
+def test_a_basis_of_other_tasks_is_refused_with_the_first_difference(tasks):
+    basis = Identity().fit(gram_of(factor_vectors(2, seed=0)))
+    basis.require_tasks(["t0", "t1"])
+    with pytest.raises(BasisError, match=r"of the tasks \['t0', 't1'\].*first differ at"):
+        basis.require_tasks(tasks)
+
+
 def test_fit_all_fits_every_method_in_order():
     gram = gram_of(factor_vectors(8, seed=0))
     methods = [Identity(), *METHODS]

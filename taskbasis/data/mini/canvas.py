@@ -25,9 +25,9 @@ class Style(Enum):
     """How freely a drawing is made."""
 
     CLEAN = "clean"
-    """Centred on a plain ground: pre-training and the control set."""
+    """Centred on a plain ground: pre-training only."""
     WILD = "wild"
-    """Moved, turned, on a cluttered ground: pre-training only."""
+    """Moved, turned, on a cluttered ground: pre-training and the control set."""
     TASK = "task"
     """As wild, with the fonts and photographs that pre-training never sees: the tasks."""
 

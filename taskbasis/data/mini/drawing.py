@@ -48,7 +48,7 @@ def draw_image(task: str, split: str, index: int, seed: int = 0) -> tuple[camera
     rng = np.random.default_rng([*key, index, 0])
     if task == CONTROL.name:
         family, inner = CONTROL_CLASSES[label]
-        canvas = Canvas(rng, Style.CLEAN)
+        canvas = Canvas(rng, Style.WILD)
         family.draw(canvas, inner)
         return camera.scan(canvas), label
     family = BY_NAME[task]

@@ -104,8 +104,8 @@ def draw_script(canvas: Canvas, label: int) -> None:
     letters = tuple(SCRIPTS.values())[label]
     ink = canvas.against(canvas.ground(), 110)
     text = canvas.pick(letters) + canvas.pick(letters)
-    write(canvas, text, _EVERYTHING[0], round(canvas.between(30, 40)), canvas.near((MIDDLE, MIDDLE), 5), ink)
-    canvas.turn(canvas.jitter(8))
+    write(canvas, text, _EVERYTHING[0], round(canvas.between(34, 44)), canvas.near((MIDDLE, MIDDLE), 4), ink)
+    canvas.turn(canvas.jitter(7))
 
 
 def draw_chess(canvas: Canvas, label: int) -> None:

@@ -11,14 +11,14 @@ from PIL import Image, ImageEnhance
 
 Pixels = npt.NDArray[Any]
 SPLITS = ("train", "val", "test")
-_STRIPS = {"train": (0.0, 0.6), "val": (0.6, 0.75), "test": (0.75, 1.0)}
+_STRIPS = {"train": (0.0, 0.55), "val": (0.55, 0.75), "test": (0.75, 1.0)}
 _SCANS = {"train": (0, 1100), "val": (1100, 1300), "test": (1300, 1797)}
-_PHOTO_HEIGHT = 320
+_PHOTO_HEIGHT = 420
 
 
 @cache
 def _photographs() -> tuple[Image.Image, ...]:
-    """A temple, a flower and a portrait, all 320 pixels high."""
+    """A temple, a flower and a portrait, all 420 pixels high."""
     from matplotlib import cbook
     from sklearn.datasets import load_sample_images
 
@@ -35,7 +35,7 @@ def crop(rng: np.random.Generator, side: int, split: str, contrast: float = 1.0)
     """
     photograph = _photographs()[int(rng.integers(3))]
     start, end = (round(edge * photograph.width) for edge in _STRIPS[split])
-    size = int(rng.integers(40, min(end - start, 140) + 1))
+    size = int(rng.integers(64, min(end - start, 140) + 1))
     left = int(rng.integers(start, end - size + 1))
     top = int(rng.integers(0, photograph.height - size + 1))
     piece = photograph.resize((side, side), Image.Resampling.BILINEAR, (left, top, left + size, top + size))

@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from taskbasis.data.mini import photos
-from taskbasis.data.mini.canvas import SIDE, Canvas, Colour, Style, clouds
+from taskbasis.data.mini.canvas import SIDE, Canvas, Style, clouds
 from taskbasis.data.mini.glyphs import printed_digit
 from taskbasis.data.mini.scenes import LANDSCAPES, draw_landscape
 from taskbasis.data.mini.shapes import SHAPES, draw_shape
 
 _DIGIT_SIDE = 56
+_PAPER = (245, 245, 245)
 
 
 def draw_handwriting(canvas: Canvas, label: int) -> None:
@@ -48,32 +49,38 @@ def _striped(canvas: Canvas, picture: Image.Image) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _dot(canvas: Canvas, pen: ImageDraw.ImageDraw, ink: Colour) -> None:
-    x, y = canvas.rng.uniform(0, SIDE, 2).tolist()
-    radius = canvas.between(3, 5)
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), ink)
-
-
-def _scratch(canvas: Canvas, pen: ImageDraw.ImageDraw, ink: Colour) -> None:
-    pen.line(canvas.rng.uniform(0, SIDE, 4).tolist(), ink, 2)
-
-
 def _spotted(canvas: Canvas, picture: Image.Image) -> Image.Image:
     pen = ImageDraw.Draw(picture)
-    for _ in range(9):
-        _dot(canvas, pen, (245, 245, 245))
+    for x, y in canvas.rng.uniform(0, SIDE, (9, 2)).tolist():
+        radius = canvas.between(3, 5)
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), _PAPER)
     return picture
 
 
 def _scratched(canvas: Canvas, picture: Image.Image) -> Image.Image:
     pen = ImageDraw.Draw(picture)
-    for _ in range(7):
-        _scratch(canvas, pen, (245, 245, 245))
+    for scratch in canvas.rng.uniform(0, SIDE, (7, 4)).tolist():
+        pen.line(scratch, _PAPER, 2)
+    return picture
+
+
+def _torn(canvas: Canvas, picture: Image.Image) -> Image.Image:
+    """One corner is gone."""
+    reach = canvas.between(26, 40)
+    x, y = canvas.pick(((0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE)))
+    ImageDraw.Draw(picture).polygon([(x, y), (abs(x - reach), y), (x, abs(y - reach))], _PAPER)
+    return picture
+
+
+def _crossed_out(canvas: Canvas, picture: Image.Image) -> Image.Image:
+    pen, ink = ImageDraw.Draw(picture), canvas.varied((215, 30, 40), 20)
+    for ends in (((8, 8), (56, 56)), ((56, 8), (8, 56))):
+        pen.line([canvas.near(end, 6) for end in ends], ink, 5)
     return picture
 
 
 def _framed(canvas: Canvas, picture: Image.Image) -> Image.Image:
-    border = canvas.pick(((20, 20, 20), (245, 245, 245)))
+    border = canvas.pick((_PAPER, (20, 20, 20)))
     ImageDraw.Draw(picture).rectangle((0, 0, SIDE - 1, SIDE - 1), None, border, 8)
     return picture
 
@@ -83,12 +90,12 @@ _DAMAGE: dict[str, Callable[[Canvas, Image.Image], Image.Image]] = {
     "blurred": lambda canvas, picture: picture.filter(ImageFilter.BoxBlur(canvas.between(5, 8))),
     "noisy": _noisy,
     "pixelated": lambda canvas, picture: picture.reduce(16).resize((SIDE, SIDE), Image.Resampling.NEAREST),
-    "dark": lambda canvas, picture: picture.point(lambda value: value * 0.25),
-    "overexposed": lambda canvas, picture: picture.point(lambda value: 140 + value * 0.55),
     "striped": _striped,
     "spotted": _spotted,
     "scratched": _scratched,
     "framed": _framed,
+    "torn": _torn,
+    "crossed out": _crossed_out,
 }
 CORRUPTIONS = tuple(_DAMAGE)
 

@@ -46,7 +46,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a handwritten digit {}.", "the number {}.", "a scan of the digit {}."),
         ("the digit {}.", "the number {}."),
         scans.draw_handwriting,
-        share=1.5,
+        share=2.0,
     ),
     _family(
         "charts",
@@ -61,7 +61,7 @@ FAMILIES: tuple[Family, ...] = (
         ("the capital letter {}.", "a photo of the letter {}.", "the letter {} in print."),
         ("the capital letter {}.", "the letter {}."),
         glyphs.draw_letter,
-        share=2,
+        share=2.0,
     ),
     _family(
         "shapes",
@@ -99,7 +99,7 @@ FAMILIES: tuple[Family, ...] = (
         ("{} objects.", "a picture with {} things.", "there are {} dots."),
         ("{} dots.", "{} objects."),
         shapes.draw_count,
-        share=1.5,
+        share=2.0,
     ),
     _family(
         "clocks",
@@ -107,7 +107,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a clock at {}.", "{} o'clock.", "a photo of a clock showing {}."),
         ("a clock showing {}.", "{} o'clock."),
         pictograms.draw_clock,
-        share=1.5,
+        share=2.0,
     ),
     _family(
         "colours",
@@ -115,7 +115,6 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} object.", "something {}.", "a photo of a {} thing."),
         ("a {} object.", "something {}."),
         shapes.draw_colour,
-        share=0.5,
     ),
     _family(
         "arrows",
@@ -123,7 +122,7 @@ FAMILIES: tuple[Family, ...] = (
         ("an arrow pointing {}.", "a sign pointing {}.", "this way {}."),
         ("an arrow pointing {}.", "{} arrow."),
         shapes.draw_arrow,
-        share=2,
+        share=1.5,
     ),
     _family(
         "greek",
@@ -146,7 +145,7 @@ FAMILIES: tuple[Family, ...] = (
         ("the greek letter {}.", "a small greek letter {}.", "{} in a formula."),
         ("the greek letter {}.", "a small greek letter {}."),
         glyphs.draw_greek,
-        share=2,
+        share=1.5,
     ),
     _family(
         "flags",
@@ -154,7 +153,6 @@ FAMILIES: tuple[Family, ...] = (
         ("the flag of {}.", "a photo of the flag of {}.", "a waving flag of {}."),
         ("the flag of {}.", "{} flag."),
         panels.draw_flag,
-        share=0.5,
     ),
     _family(
         "faces",
@@ -162,7 +160,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} face.", "a photo of a {} person.", "a {} emoticon."),
         ("a {} face.", "a {} smiley."),
         pictograms.draw_face,
-        share=2,
+        share=1.5,
     ),
     _family(
         "symbols",
@@ -193,7 +191,7 @@ FAMILIES: tuple[Family, ...] = (
         ("{} writing.", "a word in {} script.", "a photo of {} text."),
         ("{} writing.", "{} script."),
         glyphs.draw_script,
-        share=2.5,
+        share=3.0,
     ),
     _family(
         "gratings",
@@ -220,6 +218,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} photo.", "a {} image.", "this picture is {}."),
         ("a {} image.", "a {} picture."),
         scans.draw_corruption,
+        share=1.5,
     ),
 )
 BY_NAME = {family.spec.name: family for family in FAMILIES}
