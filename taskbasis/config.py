@@ -230,10 +230,12 @@ def checked(config: DictConfig, schema: type | Collection[str]) -> DictConfig:
     """A configuration without Hydra's own part.
 
     Raises:
-        ConfigError: for a key that the schema does not have.
+        ConfigError: for a key that the schema does not have, or one that has to be given.
     """
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     check_keys(plain, schema)
+    if missing := sorted(OmegaConf.missing_keys(plain)):
+        raise ConfigError(f"{', '.join(missing)}: needed as {missing[0]}=…; --help shows examples")
     return plain
 
 

@@ -63,7 +63,7 @@ def stream_gram(
     known: Gram | None,
     *,
     precision: torch.dtype,
-    device: torch.device,
+    device: str,
     how: Pass,
     fabric: Fabric | None,
 ) -> Gram:
@@ -87,20 +87,20 @@ def stream_gram(
 
 
 def multiplier(
-    columns: Columns, count: int, rows: Sequence[int] | None, precision: torch.dtype, device: torch.device
+    columns: Columns, count: int, rows: Sequence[int] | None, precision: torch.dtype, device: str
 ) -> Multiply:
     """What computes the products of a block on ``device``.
 
     Raises:
         VectorError: if there is no such device here.
     """
-    if device.type == "cpu":
+    if device == "cpu":
         return OnHost(columns, count, rows, precision)
-    if device.type != "cuda" or not torch.cuda.is_available():
-        raise VectorError(f"device={str(device)!r}: accepted are cpu and, where there is a GPU, cuda")
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        raise VectorError(f"device={device!r}: accepted are cpu and, where there is a GPU, cuda")
     from taskbasis.vectors.cuda import OnDevice
 
-    return OnDevice(columns, count, rows, precision, device)
+    return OnDevice(columns, count, rows, precision, torch.device(device))
 
 
 def inner_products(

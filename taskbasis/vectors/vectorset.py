@@ -190,7 +190,7 @@ class VectorSet:
             self.names,
             known,
             precision=_DTYPES[precision],
-            device=fabric.device if fabric else torch.device(device),
+            device=str(fabric.device) if fabric else device,
             how=Pass(threads or default_workers(), progress),
             fabric=fabric,
         )
