@@ -67,11 +67,12 @@ def build_plan(composed: Composed) -> Plan:
         raise ConfigError(f"evaluation.protocols: unknown {unknown}; accepted are {', '.join(PROTOCOLS)}")
     if config.evaluation.batch_size < 1:
         raise ConfigError(f"evaluation.batch_size={config.evaluation.batch_size}: must be 1 or more")
-    suite = instantiate(config.suite)
+    clip: ClipModel = instantiate(config.model)
+    suite: Suite = instantiate(config.suite).fitted(clip.preprocess())
     compute = _compute(config.trainer)
     return Plan(
         store=Store(config.paths.store),
-        clip=instantiate(config.model),
+        clip=clip,
         suite=suite,
         tasks=_tasks(suite, config),
         recipe=Recipe(**{k: v for k, v in config.finetune.items() if k != "seed"}),
