@@ -2,7 +2,7 @@
 
     python benchmarks/mini_results.py [--root outputs] [--finetune-seeds 3] [--basis-seeds 3]
 
-Writes the tables into docs/mini-results.md and all numbers to benchmarks/results/mini_results.json. Fine-tuned
+Writes the tables into docs/mini-results.md and all numbers to benchmarks/results/mini_results.json. Trained
 models and scores that are in the store are used again, so the script can be stopped and started.
 """
 
