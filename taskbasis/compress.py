@@ -128,6 +128,7 @@ def compress(
     from taskbasis.checkpoints import describe_inputs
     from taskbasis.vectors import VectorSet
     from taskbasis.vectors.layout import Selection
+    from taskbasis.vectors.passes import single_threaded
 
     select = Selection.parse(inputs.select)
     vectors = VectorSet.task_vectors(inputs.base, inputs.finetuned, select=select.rule)
@@ -138,7 +139,8 @@ def compress(
         gram = sources.gram(
             precision=inputs.precision, device=inputs.device, threads=inputs.threads, progress=reading
         )
-        basis = method.fit(gram)
+        with single_threaded():
+            basis = method.fit(gram)
         facts = {"inputs": described.result(), "gram": gram.matrix.tolist()}
     basis.save(out, sources, dtype=dtype, facts=facts, progress=writing)
     return basis

@@ -47,7 +47,7 @@ class Pass:
                 self.progress(done, total)
 
     def _results(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        with _one_thread_each():
+        with single_threaded():
             if self.threads == 1:
                 yield from map(function, items)
                 return
@@ -76,10 +76,11 @@ class Scratch(threading.local):
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """Torch and BLAS use one thread per calling thread inside the block.
 
-    Their own parallelism would compete with ours, and it changes the order of sums.
+    Their own parallelism would compete with that of a pass, does not pay for small matrices, and changes
+    the order of sums.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
