@@ -68,7 +68,7 @@ def build_plan(composed: Composed) -> Plan:
     if config.evaluation.batch_size < 1:
         raise ConfigError(f"evaluation.batch_size={config.evaluation.batch_size}: must be 1 or more")
     clip: ClipModel = instantiate(config.model)
-    suite: Suite = instantiate(config.suite).fitted(clip.preprocess())
+    suite = _suite(config, clip)
     compute = _compute(config.trainer)
     return Plan(
         store=Store(config.paths.store),
@@ -86,6 +86,25 @@ def build_plan(composed: Composed) -> Plan:
         compute=compute,
         workers=_workers(config.trainer.workers, compute),
     )
+
+
+def build_suite(composed: Composed) -> tuple[Suite, tuple[TaskSpec, ...]]:
+    """The suite of a configuration, fitted to its model, and the tasks that are wanted.
+
+    Raises:
+        ConfigError: listing every argument that does not fit what it configures.
+        TaskbasisError: whatever the objects themselves refuse.
+    """
+    config = composed.config
+    if errors := [e for group in ("model", "suite") for e in target_errors(group, config[group])]:
+        raise ConfigError("; ".join(errors))
+    suite = _suite(config, instantiate(config.model))
+    return suite, _tasks(suite, config)
+
+
+def _suite(config: DictConfig, clip: ClipModel) -> Suite:
+    suite: Suite = instantiate(config.suite).fitted(clip.preprocess())
+    return suite
 
 
 def _tasks(suite: Suite, config: DictConfig) -> tuple[TaskSpec, ...]:

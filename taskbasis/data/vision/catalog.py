@@ -104,7 +104,7 @@ def dataset(name: str, variant: str | None = None, prompts: str = "reference") -
     labels = tuple(known.pop("labels", known["classes"]))
     plain = {"folder": {"folder": name, "splits": {s: [s] for s in ("train", "val", "test")}}}
     sources = {k: SourceSpec(k, s) for k, s in (plain | known.pop("sources")).items()}
-    aliases = known.pop("aliases", [])
+    aliases, others = known.pop("aliases", []), known.pop("spellings", {})
     classes = tuple(c if isinstance(c, str) else tuple(c) for c in known.pop("classes"))
     return Dataset(
         name=name,
@@ -112,7 +112,7 @@ def dataset(name: str, variant: str | None = None, prompts: str = "reference") -
         classes=classes,
         templates=tuple(known.pop("templates")),
         labels=tuple(map(str, labels)),
-        spellings=_spellings(labels, classes, *aliases),
+        spellings=_spellings(labels, classes, *aliases, tuple(others.get(label, label) for label in labels)),
         sources={kind: sources[kind] for kind in KINDS if kind in sources},
         **known,
     )

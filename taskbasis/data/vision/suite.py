@@ -57,8 +57,8 @@ class VisionSuite:
     """Folder of all data."""
     source: str = AUTO
     """Kind of source of every dataset: folder, torchvision, hf, or auto, the first that is there."""
-    sources: Mapping[str, str] = field(default_factory=dict)
-    """The same for single datasets, by name."""
+    sources: Mapping[str, str | None] = field(default_factory=dict)
+    """The same for single datasets, by name; null is :attr:`source`."""
     variants: Mapping[str, str | None] = field(default_factory=dict)
     """Named variants of single datasets that the literature has, by name."""
     prompts: str = "reference"
@@ -86,7 +86,7 @@ class VisionSuite:
                     f"suite.{key}: unknown datasets {unknown}; there are {', '.join(TASKS)}, {CONTROL}"
                 )
         for name, kind in self.sources.items():
-            if kind not in (AUTO, *self.dataset(name).sources):
+            if kind not in (None, AUTO, *self.dataset(name).sources):
                 known = ", ".join((AUTO, *self.dataset(name).sources))
                 raise ConfigError(f"suite.sources.{name}={kind!r}: accepted are {known}")
 
@@ -117,7 +117,7 @@ class VisionSuite:
 
     def readers(self, name: str) -> dict[str, Reader]:
         """What may read a dataset, by kind of source, in the order in which they are tried."""
-        chosen = self.sources.get(name, self.source)
+        chosen = self.sources.get(name) or self.source
         described = self.dataset(name)
         kinds = list(described.sources) if chosen == AUTO else [chosen]
         if absent := [kind for kind in kinds if kind not in described.sources]:
@@ -154,38 +154,34 @@ class VisionSuite:
     def pixels(self, store: Store, task: str, split: str) -> Artifact:
         """See :class:`~taskbasis.data.suite.Suite`; ``train`` gives all training images in the same way."""
         found, transpose = self._found(store, task)
-        preprocess = self._preprocess()
-        key = PixelKey(
-            images=found.identity(split),
-            transpose=transpose,
-            image_size=preprocess.image_size,
-            interpolation=preprocess.interpolation,
-            resize_mode=preprocess.resize_mode,
-        )
 
         def build(folder: Path) -> dict[str, Any]:
-            write_pixels(self._upright(found, split, transpose), preprocess, folder / PIXELS)
+            write_pixels(self._upright(found, split, transpose), self.fitted_to, folder / PIXELS)
             return {"data": found.facts()}
 
-        return store.make(key, build)
+        return store.make(self._pixel_key(found, split, transpose), build)
+
+    def has_pixels(self, store: Store, task: str, split: str) -> bool:
+        """Whether :meth:`pixels` would find them stored."""
+        found, transpose = self._found(store, task)
+        return store.find(self._pixel_key(found, split, transpose)) is not None
 
     def training_set(self, store: Store, task: str) -> tuple[TrainingSet, str]:
         """See :class:`~taskbasis.data.suite.Suite`."""
         found, transpose = self._found(store, task)
-        preprocess = self._preprocess()
         described = {
             "images": found.identity("train"),
             "transpose": transpose,
             "cache": self.train_cache,
             "transform": "open_clip train",
-            "image_size": preprocess.image_size,
+            "image_size": self.fitted_to.image_size,
         }
         images: Images
         if self.train_cache == "resized":
             images = PixelImages(Pixels.open(self.pixels(store, task, "train").file(PIXELS)))
         else:
             images = self._upright(found, "train", transpose)
-        return CroppedImages(images, preprocess), digest(described)
+        return CroppedImages(images, self.fitted_to), digest(described)
 
     def _found(self, store: Store, task: str) -> tuple[Scan, bool]:
         """What there is of a task, and whether its pictures are transposed."""
@@ -194,11 +190,26 @@ class VisionSuite:
         kind = found.artifact.meta["source"]["kind"]
         return found, bool(described.sources[kind].settings.get("transpose", described.transpose))
 
+    def _pixel_key(self, found: Scan, split: str, transpose: bool) -> PixelKey:
+        return PixelKey(
+            images=found.identity(split),
+            transpose=transpose,
+            image_size=self.fitted_to.image_size,
+            interpolation=self.fitted_to.interpolation,
+            resize_mode=self.fitted_to.resize_mode,
+        )
+
     def _upright(self, found: Scan, split: str, transpose: bool) -> Images:
         images = found.images(split)
         return Transposed(images) if transpose else images
 
-    def _preprocess(self) -> Preprocess:
+    @property
+    def fitted_to(self) -> Preprocess:
+        """What the image encoder wants.
+
+        Raises:
+            ConfigError: before it is known.
+        """
         if self.preprocess is None:
             raise ConfigError("suite=vision has no pixels before it is fitted to a model")
         return self.preprocess
