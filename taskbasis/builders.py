@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from taskbasis import parallel
 from taskbasis.basis import BasisMethod
@@ -24,6 +24,7 @@ from taskbasis.training.recipe import Recipe
 GROUPS_WITH_TARGETS = ("model", "suite", "basis", "merge", "search")
 PROTOCOLS = ("addition", "negation")
 SOURCES = ("train",)
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def build_plan(composed: Composed) -> Plan:
         clip=clip,
         suite=suite,
         tasks=_tasks(suite, config),
-        recipe=Recipe(**{k: v for k, v in config.finetune.items() if k != "seed"}),
+        recipe=_recipe(config.finetune),
         finetune_seed=config.finetune.seed,
         basis=instantiate(config.basis),
         merge=instantiate(config.merge),
@@ -131,6 +132,8 @@ def _compute(trainer: Any) -> Compute:
         raise ConfigError(f"trainer.accelerator={accelerator!r}: accepted are auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: no GPU is visible here; trainer=cpu or trainer=auto")
+    if trainer.precision not in PRECISIONS:
+        raise ConfigError(f"trainer.precision={trainer.precision!r}: accepted are {', '.join(PRECISIONS)}")
     if trainer.threads < 1 or trainer.devices < 1:
         raise ConfigError(
             f"trainer.threads={trainer.threads}, trainer.devices={trainer.devices}: must be 1 or more"
@@ -140,7 +143,21 @@ def _compute(trainer: Any) -> Compute:
         devices=trainer.devices,
         precision=trainer.precision,
         threads=trainer.threads,
+        compile=trainer.compile,
+        loader_workers=trainer.loader_workers,
+        save_every=trainer.save_every,
     )
+
+
+def _recipe(finetune: DictConfig) -> Recipe:
+    plain = OmegaConf.to_container(finetune)
+    assert isinstance(plain, dict)
+    known = {str(k): v for k, v in plain.items() if k != "seed"}
+    epochs = known["epochs"]
+    numbers = list(epochs.values()) if isinstance(epochs, dict) else [epochs]
+    if any(not isinstance(n, int) or isinstance(n, bool) for n in numbers if n is not None):
+        raise ConfigError(f"finetune.epochs={epochs!r}: accepted are null, a number, or a number by task")
+    return Recipe(**known)
 
 
 def _workers(wanted: int | None, compute: Compute) -> int:

@@ -92,11 +92,12 @@ class Outcome:
         }
 
     def _input(self, task: str) -> dict[str, Any]:
-        model = self.models.checkpoints.finetuned[task]
+        model, pixels = self.models.checkpoints.finetuned[task], self.models.bench.pixels[task]
         return {
             "sha256": model.sha256(ENCODER),
             "provenance": model.meta["provenance"],
-            "splits": {split: artifact.content for split, artifact in self.models.bench.pixels[task].items()},
+            "splits": {split: artifact.content for split, artifact in pixels.items()},
+            "data": pixels["test"].meta.get("data", {}),
         }
 
 

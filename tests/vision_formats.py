@@ -316,3 +316,32 @@ def hub(
         path = root / "hub" / repo.replace("/", "--") / place.format(split=split)
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_parquet(path)
+
+
+def all_of_them(root):
+    """All twenty tasks and the control, small; what torchvision compares with an md5 comes from the Hub."""
+    cars(root)
+    dtd(root, per_class=1)
+    eurosat(root)
+    gtsrb(root)
+    mnist(root / "mnist/MNIST/raw")
+    resisc45(root)
+    pets(root)
+    pcam(root)
+    mnist(root / "EMNIST/EMNIST/raw", prefix="emnist-digits", transposed=True)
+    food101(root)
+    mnist(root / "FashionMNIST/FashionMNIST/raw", seed=5)
+    sst2(root)
+    mnist(root / "KMNIST/KMNIST/raw", seed=9)
+    for name in ("SVHN", "SUN397", "CIFAR100", "STL10", "Flowers102", "CIFAR10"):
+        settings = described(name)["sources"]["hf"]
+        label, place = settings.get("label", "label"), settings.get("subset", "data")
+        names, sizes = described(name)["classes"], {"train": 40, "test": 20}
+        hub(
+            root, settings["repo"], names, sizes, label=label, place=place + "/{split}-00000-of-00001.parquet"
+        )
+    names = described("FER2013")["labels"]
+    sizes = {"train": 40, "test": 20}
+    hub(root, "Jeneral/fer-2013", names, sizes, image="img_bytes", label="labels", binary=True, channels=None)
+    names = [f"{name}, {i}" for i, name in enumerate(described("ImageNet")["classes"])]
+    hub(root, "ILSVRC/imagenet-1k", names, {"validation": 60})
