@@ -20,7 +20,17 @@ from taskbasis.errors import ConfigError
 from taskbasis.store.hashing import digest
 
 ENTRY = "run"
-NOT_SEMANTIC = ("paths", "tracker", "verbosity", "suite.root", "trainer.workers", "trainer.accelerator")
+NOT_SEMANTIC = (
+    "paths",
+    "tracker",
+    "verbosity",
+    "force",
+    "on_error",
+    "objective",
+    "suite.root",
+    "trainer.workers",
+    "trainer.accelerator",
+)
 """Keys that change where and how a run is carried out, never its result."""
 
 
@@ -115,6 +125,9 @@ class RunConfig:
     seed: int = 0
     smoke: bool | None = None
     verbosity: str = "info"
+    force: bool = False
+    on_error: str = "continue"
+    objective: str = "addition/val/normalized_top1"
 
 
 @dataclass(frozen=True)

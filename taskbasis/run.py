@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from taskbasis import parallel
@@ -22,6 +25,7 @@ from taskbasis.config import (
     register_schema,
 )
 from taskbasis.errors import TaskbasisError
+from taskbasis.sweeps.launch import INTERRUPTED, closing_sweep, optimises
 
 
 def main() -> None:
@@ -30,10 +34,14 @@ def main() -> None:
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra would print a traceback of its own and leave; errors must reach the handlers below.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     register_schema()
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=ENTRY)(_job)
     try:
-        command()
+        with closing_sweep():
+            command()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except TaskbasisError as error:
         if traceback_wanted:
             raise
@@ -45,7 +53,7 @@ def main() -> None:
 
 
 def run(job: Composed) -> dict[str, Any]:
-    """Carry out a composed run; the content of its ``result.json``.
+    """Carry out a composed run, or find what it left before; the content of its ``result.json``.
 
     Raises:
         TaskbasisError: if the configuration or a stage is refused; the run folder then holds a
@@ -54,12 +62,27 @@ def run(job: Composed) -> dict[str, Any]:
     parallel.warm_up()
     from taskbasis.job import execute
 
-    return execute(job)
+    return execute(job).result
 
 
-def _job(config: DictConfig) -> None:
+def _job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
-    run(composed(config, dict(hydra_config.runtime.choices), list(hydra_config.overrides.task)))
+    overrides = list(hydra_config.overrides.task)
+
+    def compose() -> Composed:
+        return composed(config, dict(hydra_config.runtime.choices), overrides)
+
+    if hydra_config.mode != RunMode.MULTIRUN:
+        run(compose())
+        return None
+    parallel.warm_up()
+    from taskbasis.sweeps.journal import Journal
+    from taskbasis.sweeps.member import run_member
+
+    journal = Journal(Path(hydra_config.sweep.dir))
+    return run_member(
+        compose, journal, hydra_config.job.num, overrides, optimised=optimises(hydra_config)
+    )
 
 
 if __name__ == "__main__":

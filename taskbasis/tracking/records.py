@@ -7,6 +7,7 @@ import logging
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class RunRecord:
         self._metrics.flush()
 
     def finish(
-        self, parts: Mapping[str, Any], *, run: Mapping[str, Any], error: BaseException | None = None
+        self, parts: Mapping[str, Any], *, run: Mapping[str, Any], error: str | None = None
     ) -> dict[str, Any]:
         """Write ``result.json`` and close the files.
 
@@ -71,7 +72,8 @@ class RunRecord:
             "run": {
                 "id": self.composed.run_name,
                 "status": "failed" if error else "completed",
-                "error": f"{type(error).__name__}: {error}" if error else None,
+                "error": error,
+                "fingerprint": self.composed.fingerprint,
                 "started": self.started,
                 **run,
                 "overrides": list(self.composed.overrides),
@@ -100,6 +102,7 @@ def worth_recording(done: int, total: int) -> bool:
     return done == total or done == 1 or done % max(1, total // _POINTS) == 0
 
 
+@cache
 def git_state() -> dict[str, Any]:
     """Commit of the checkout that taskbasis runs from, and whether it was changed; empty elsewhere."""
     folder = Path(__file__).resolve().parent
