@@ -111,11 +111,11 @@ def run_pipeline(plan: Plan, workers: Workers, clock: Clock) -> Outcome:
     scoring = Scoring(plan.store, plan.clip, plan.batch_size, plan.compute)
     with clock.stage("single-task scores"):
         single = single_scores(scoring, workers, bench=models.bench, finetuned=models.checkpoints.finetuned)
+    evaluation = Evaluation(plan, workers, scoring, models.bench, compressed, single)
     protocols: dict[str, Any] = {}
     for name in plan.protocols:
         with clock.stage(name):
-            run = {"addition": run_addition, "negation": run_negation}[name]
-            protocols[name] = run(plan, scoring, workers, models.bench, compressed, single)
+            protocols[name] = {"addition": evaluation.addition, "negation": evaluation.negation}[name]()
     tuned = models.checkpoints.finetuned.items()
     reused["finetuned"] = [task for task, model in tuned if model.reused]
     return Outcome(models, compressed, single, protocols, reused)
@@ -165,52 +165,50 @@ def compress(plan: Plan, checkpoints: Checkpoints, clock: Clock) -> tuple[Compre
     return Compressed(sources, gram, basis), reused
 
 
-def run_addition(
-    plan: Plan,
-    scoring: Scoring,
-    workers: Workers,
-    bench: Bench,
-    compressed: Compressed,
-    single: SingleScores,
-) -> dict[str, Any]:
-    """Merge the inputs into one vector and score θ₀ + α·v on all tasks."""
-    inputs = input_coefficients(compressed.basis, plan.merge.inputs)
-    coefficients: Tensor = inputs @ plan.merge.weights(inputs.shape[1])
-    files, artifact = compressed.sources.combined(
-        plan.store, coefficients[:, None], ("merged",), plan.compute.threads
-    )
-    outcome = addition(
-        scoring,
-        workers,
-        bench=bench,
-        alphas=plan.alphas,
-        vector=Weights.of(artifact, files["merged"]),
-        merged_norm=max(float(coefficients @ compressed.gram.matrix @ coefficients), 0.0) ** 0.5,
-        single=single,
-    )
-    params = {k: v for k, v in asdict(plan.merge).items() if k != "inputs"}  # type: ignore[call-overload]
-    merge = {"method": type(plan.merge).__name__.lower(), "inputs": plan.merge.inputs, "params": params}
-    return {"merge": merge, **outcome.as_dict()}
+@dataclass(frozen=True)
+class Evaluation:
+    """What the protocols are evaluated with."""
 
+    plan: Plan
+    workers: Workers
+    scoring: Scoring
+    bench: Bench
+    compressed: Compressed
+    single: SingleScores
 
-def run_negation(
-    plan: Plan,
-    scoring: Scoring,
-    workers: Workers,
-    bench: Bench,
-    compressed: Compressed,
-    single: SingleScores,
-) -> dict[str, Any]:
-    """Reconstruct every task vector and score θ₀ − α·v̂_t on its task and the control."""
-    basis = compressed.basis
-    coefficients = basis.reconstruction_coefficients()
-    files, artifact = compressed.sources.combined(plan.store, coefficients, basis.tasks, plan.compute.threads)
-    outcome = negation(
-        scoring,
-        workers,
-        bench=bench,
-        rule=Rule(plan.alphas, plan.suite.control.name, plan.control_threshold),
-        vectors={task: Weights.of(artifact, file) for task, file in files.items()},
-        single=single,
-    )
-    return outcome.as_dict()
+    def addition(self) -> dict[str, Any]:
+        """Merge the inputs into one vector and score θ₀ + α·v on all tasks."""
+        merge, gram = self.plan.merge, self.compressed.gram
+        inputs = input_coefficients(self.compressed.basis, merge.inputs)
+        coefficients: Tensor = inputs @ merge.weights(inputs.shape[1])
+        outcome = addition(
+            self.scoring,
+            self.workers,
+            bench=self.bench,
+            alphas=self.plan.alphas,
+            vector=self._vectors(coefficients[:, None], ("merged",))["merged"],
+            merged_norm=max(float(coefficients @ gram.matrix @ coefficients), 0.0) ** 0.5,
+            single=self.single,
+        )
+        params = {k: v for k, v in asdict(merge).items() if k != "inputs"}  # type: ignore[call-overload]
+        described = {"method": type(merge).__name__.lower(), "inputs": merge.inputs, "params": params}
+        return {"merge": described, **outcome.as_dict()}
+
+    def negation(self) -> dict[str, Any]:
+        """Reconstruct every task vector and score θ₀ − α·v̂_t on its task and the control."""
+        basis = self.compressed.basis
+        outcome = negation(
+            self.scoring,
+            self.workers,
+            bench=self.bench,
+            rule=Rule(self.plan.alphas, self.plan.suite.control.name, self.plan.control_threshold),
+            vectors=self._vectors(basis.reconstruction_coefficients(), basis.tasks),
+            single=self.single,
+        )
+        return outcome.as_dict()
+
+    def _vectors(self, coefficients: Tensor, names: tuple[str, ...]) -> dict[str, Weights]:
+        """Combinations of the sources, written in one pass over the weights."""
+        sources, plan = self.compressed.sources, self.plan
+        files, artifact = sources.combined(plan.store, coefficients, names, plan.compute.threads)
+        return {name: Weights.of(artifact, file) for name, file in files.items()}

@@ -24,6 +24,7 @@ def quiet_trainer(
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
     warnings.filterwarnings("ignore", message=".*will run with no optimizer.*")
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     return Trainer(
         accelerator=accelerator,

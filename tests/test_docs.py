@@ -1,4 +1,4 @@
-"""The documentation is run: code blocks are executed, commands composed or carried out in their smoke form."""
+"""The documentation is run: code blocks executed, commands composed or carried out in their smoke form."""
 
 import re
 import shlex

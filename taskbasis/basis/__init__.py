@@ -1,7 +1,8 @@
 """Basis methods: each fits small matrices to a Gram matrix. One file per method."""
 
 from taskbasis.basis.autoencoder import Autoencoder
-from taskbasis.basis.basis import Basis, BasisMethod, Diagnostics, NeedsSources, fit_all
+from taskbasis.basis.basis import Basis, BasisMethod, NeedsSources, fit_all
+from taskbasis.basis.diagnostics import Diagnostics
 from taskbasis.basis.exact import Exact
 from taskbasis.basis.identity import Identity
 from taskbasis.basis.pca import PCA

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, is_dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from taskbasis.basis import storage
+from taskbasis.basis.diagnostics import Diagnostics, diagnose
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
-
-if TYPE_CHECKING:
-    from taskbasis.vectors.vectorset import VectorSet
+from taskbasis.vectors.vectorset import VectorSet
 
 Over = Literal["sources", "atoms"]
-
-ATTAINED = 1e-5
-"""Relative excess over the spectral bound up to which a basis counts as optimal."""
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """What the Gram matrix says about a basis."""
-
-    loss: float
-    """tr(EᵀGE)/T² with E = BW + o1ᵀ − I: the mean squared reconstruction error over T (Lemma 3.2)."""
-    spectral_bound: float
-    """The least loss of any rank-M reconstruction, Σ_{i>M} λ_i(G)/T²."""
-    attainable: bool
-    """Whether this method's constraints are known to allow the bound: it was reached to 1e-5."""
-    relative_error: float
-    """‖V̂ − V‖_F / ‖V‖_F."""
-    condition: float
-    """Condition number of BᵀGB, the Gram matrix of the atoms; infinite if it is singular."""
-    row_sums: tuple[float, ...]
-    """Σ_m B[k, m] of each source column: how much of it the summed atoms hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +45,45 @@ class Basis:
     diagnostics: Diagnostics
     history: tuple[float, ...] = field(default=(), repr=False)
     """Loss after each recorded step of an iterative fit; empty for closed forms."""
+
+    @classmethod
+    def fitted(
+        cls,
+        method: str,
+        settings: object,
+        gram: Gram,
+        encoder: Tensor,
+        decoder: Tensor,
+        *,
+        offset: Tensor | None = None,
+        bound: float | None = None,
+        history: tuple[float, ...] = (),
+    ) -> Basis:
+        """A basis that a method has fitted to ``gram``, with its diagnostics.
+
+        Args:
+            method: name of the method.
+            settings: the method object, a dataclass.
+            gram: Gram matrix of the K sources, of which the first T are the task vectors.
+            encoder: B of shape (K, M).
+            decoder: W of shape (M, T).
+            offset: o of shape (K,), or None.
+            bound: the least loss of the method's kind of basis; the rank-M bound by default.
+            history: losses of an iterative fit.
+        """
+        assert is_dataclass(settings)
+        assert not isinstance(settings, type)
+        return cls(
+            method=method,
+            parameters=asdict(settings),
+            encoder=encoder,
+            decoder=decoder,
+            offset=offset,
+            sources=gram.names,
+            tasks=gram.names[: decoder.shape[1]],
+            diagnostics=diagnose(gram, encoder, decoder, offset, bound=bound),
+            history=history,
+        )
 
     @property
     def M(self) -> int:
@@ -128,20 +146,56 @@ class Basis:
             "decoder": self.decoder.tolist(),
             "offset": None if self.offset is None else self.offset.tolist(),
             "stored_vectors": self.stored_vectors,
-        } | finite(asdict(self.diagnostics) | {"row_sums": list(self.diagnostics.row_sums)})
+        } | self.diagnostics.as_dict()
 
     def save(self, folder: Path | str, vectors: VectorSet | None = None, *, dtype: str = "float32") -> Path:
-        """Write a folder that :meth:`load` reads; see :func:`taskbasis.basis.storage.save_basis`."""
-        from taskbasis.basis.storage import save_basis
+        """Write a folder that :meth:`load` reads (see :mod:`taskbasis.basis.storage`); its path.
 
-        return save_basis(self, folder, vectors, dtype=dtype)
+        Args:
+            folder: where; an existing basis is replaced.
+            vectors: the source columns (the task vectors), or the atoms of this basis as they were read
+                from another folder; None writes the matrices alone, as for a basis that is drawn again.
+            dtype: how atoms are stored: ``float32``, ``bfloat16`` or ``float16``.
+
+        Raises:
+            BasisError: if the vectors are neither, or the dtype is none of these.
+            StoreError: if the folder cannot be written.
+        """
+        description = self.to_json()
+        for name in ("encoder", "decoder", "offset"):
+            del description[name]
+        named = {"encoder": self.encoder, "decoder": self.decoder, "offset": self.offset}
+        storage.write_folder(
+            Path(folder),
+            description=description,
+            matrices={name: matrix for name, matrix in named.items() if matrix is not None},
+            vectors=None if vectors is None or self.drawn_again else self._stored(vectors),
+            numel=None if vectors is None else vectors.numel,
+            dtype=dtype,
+        )
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: Path | str) -> Basis:
-        """Read a saved basis; see :func:`taskbasis.basis.storage.load_basis`."""
-        from taskbasis.basis.storage import load_basis
+        """Read a saved basis and check every file of it.
 
-        return load_basis(folder)
+        Raises:
+            StoreError: naming the file that is missing, altered or of another format version.
+        """
+        return cls.from_json(storage.read_folder(Path(folder)))
+
+    def _stored(self, vectors: VectorSet) -> VectorSet:
+        """The atoms, and the offset's vector where there is one, from the sources or from atoms."""
+        names = storage.atom_names(self.M) + ((storage.OFFSET,) if self.offset is not None else ())
+        if vectors.names == names:
+            return vectors
+        if vectors.names != self.sources:
+            raise BasisError(
+                f"these vectors are not the sources of the basis: {list(vectors.names)}, "
+                f"the basis has {list(self.sources)}"
+            )
+        columns = [self.encoder] if self.offset is None else [self.encoder, self.offset[:, None]]
+        return vectors.combine(torch.cat(columns, dim=1), names)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the vectors, so that :meth:`from_json` gives an equal basis back."""
@@ -150,9 +204,6 @@ class Basis:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Basis:
         """The basis that :meth:`to_json` described."""
-        facts = {f.name: stored[f.name] for f in fields(Diagnostics)}
-        facts["condition"] = float("inf") if facts["condition"] is None else facts["condition"]
-        facts["row_sums"] = tuple(facts["row_sums"])
         encoder, decoder, offset = (
             None if stored[name] is None else torch.tensor(stored[name], dtype=torch.float64)
             for name in ("encoder", "decoder", "offset")
@@ -167,7 +218,7 @@ class Basis:
             offset=offset,
             sources=tuple(stored["sources"]),
             tasks=tuple(stored["tasks"]),
-            diagnostics=Diagnostics(**facts),
+            diagnostics=Diagnostics.from_dict(stored),
             history=tuple(stored["history"]),
         )
 
@@ -195,12 +246,6 @@ def fit_all(gram: Gram, methods: Iterable[BasisMethod]) -> list[Basis]:
     return [method.fit(gram) for method in methods]
 
 
-def finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace infinite and undefined floats by None, which JSON can say."""
-    infinite = {k for k, v in values.items() if isinstance(v, float) and not abs(v) < float("inf")}
-    return {k: None if k in infinite else v for k, v in values.items()}
-
-
 def check_rank(M: int, T: int, most: int | None = None, reason: str = "") -> None:
     """Refuse a number of atoms that no basis of T tasks can have.
 
@@ -210,40 +255,3 @@ def check_rank(M: int, T: int, most: int | None = None, reason: str = "") -> Non
     most = T if most is None else most
     if not 1 <= M <= most:
         raise BasisError(f"M={M} is not possible for {T} tasks{reason}; accepted: 1 ≤ M ≤ {most}")
-
-
-def diagnose(
-    gram: Gram,
-    encoder: Tensor,
-    decoder: Tensor,
-    offset: Tensor | None = None,
-    *,
-    bound: float | None = None,
-) -> Diagnostics:
-    """Judge a basis over the K columns of ``gram``, of which the first T are the task vectors.
-
-    Args:
-        gram: the Gram matrix of the sources.
-        encoder: B of shape (K, M).
-        decoder: W of shape (M, T).
-        offset: o of shape (K,), or None.
-        bound: the least loss of the method's kind of basis; the rank-M bound by default.
-    """
-    (K, M), T = encoder.shape, decoder.shape[1]
-    G = gram.matrix
-    error = encoder @ decoder - torch.eye(K, T, dtype=torch.float64)
-    if offset is not None:
-        error = error + offset[:, None]
-    squared = max(float(torch.einsum("ij,ik,kj->", error, G, error)), 0.0)
-    total = float(G.diagonal()[:T].sum())
-    bound = Gram(G[:T, :T], gram.names[:T]).spectral_bound(M) if bound is None else bound
-    loss = squared / T**2
-    atoms = torch.linalg.eigvalsh(encoder.T @ G @ encoder)
-    return Diagnostics(
-        loss=loss,
-        spectral_bound=bound,
-        attainable=loss <= (1 + ATTAINED) * bound + 1e-12 * total / T**2,
-        relative_error=(squared / total) ** 0.5 if total > 0 else 0.0,
-        condition=float(atoms[-1] / atoms[0]) if atoms[0] > 0 else float("inf"),
-        row_sums=tuple(encoder.sum(dim=1).tolist()),
-    )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from torch import Tensor
 
 from taskbasis.basis.autoencoder.method import Autoencoder
-from taskbasis.basis.basis import Basis, check_rank, diagnose
+from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.closed_form import closed_form
 from taskbasis.basis.linear_algebra import best_decoder
 from taskbasis.errors import BasisError
@@ -49,16 +49,7 @@ class Exact:
         if encoder is None:
             return self._fallback(gram)
         decoder = best_decoder(gram.matrix, encoder)
-        return Basis(
-            method="exact",
-            parameters=asdict(self),
-            encoder=encoder,
-            decoder=decoder,
-            offset=None,
-            sources=gram.names,
-            tasks=gram.names,
-            diagnostics=diagnose(gram, encoder, decoder),
-        )
+        return Basis.fitted("exact", self, gram, encoder, decoder)
 
     def _fallback(self, gram: Gram) -> Basis:
         best = Autoencoder(M=self.M, restarts=self.restarts).fit(gram)

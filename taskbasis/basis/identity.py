@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from taskbasis.basis.basis import Basis, diagnose
+from taskbasis.basis.basis import Basis
 from taskbasis.vectors.gram import Gram
 
 
@@ -17,4 +17,4 @@ class Identity:
     def fit(self, gram: Gram) -> Basis:
         """The trivial basis."""
         eye = torch.eye(len(gram.names), dtype=torch.float64)
-        return Basis("none", {}, eye, eye, None, gram.names, gram.names, diagnose(gram, eye, eye))
+        return Basis.fitted("none", self, gram, eye, eye)

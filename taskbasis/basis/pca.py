@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
-from taskbasis.basis.basis import Basis, check_rank, diagnose
+from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.linear_algebra import leading_eigenvectors
 from taskbasis.vectors.gram import Gram
 
@@ -43,13 +43,5 @@ class PCA:
         values, U = leading_eigenvectors(J @ gram.matrix @ J, self.M)
         encoder, decoder = J @ U, U.T.contiguous()
         offset = torch.full((T,), 1 / T, dtype=torch.float64) if self.center else None
-        return Basis(
-            method="pca",
-            parameters=asdict(self),
-            encoder=encoder,
-            decoder=decoder,
-            offset=offset,
-            sources=gram.names,
-            tasks=gram.names,
-            diagnostics=diagnose(gram, encoder, decoder, offset, bound=float(values[self.M :].sum()) / T**2),
-        )
+        bound = float(values[self.M :].sum()) / T**2
+        return Basis.fitted("pca", self, gram, encoder, decoder, offset=offset, bound=bound)

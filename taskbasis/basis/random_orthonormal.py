@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
-from taskbasis.basis.basis import Basis, check_rank, diagnose
+from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 from taskbasis.vectors.vectorset import VectorSet
@@ -72,13 +72,4 @@ class RandomOrthonormal:
         upper = torch.linalg.solve_triangular(L, eye, upper=False).T
         encoder = torch.cat([torch.zeros(T, self.M, dtype=torch.float64), upper])
         decoder = upper.T @ gram.matrix[T:, :T]
-        return Basis(
-            method="random",
-            parameters=asdict(self),
-            encoder=encoder,
-            decoder=decoder,
-            offset=None,
-            sources=gram.names,
-            tasks=gram.names[:T],
-            diagnostics=diagnose(gram, encoder, decoder),
-        )
+        return Basis.fitted("random", self, gram, encoder, decoder)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
-from taskbasis.basis.basis import Basis, check_rank, diagnose
+from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.linear_algebra import best_decoder
 from taskbasis.vectors.gram import Gram
 
@@ -35,13 +35,4 @@ class RandomSample:
         chosen = sorted(random.Random(self.seed).sample(range(T), self.M))
         encoder = torch.eye(T, dtype=torch.float64)[:, chosen]
         decoder = best_decoder(gram.matrix, encoder)
-        return Basis(
-            method="random_sample",
-            parameters=asdict(self),
-            encoder=encoder,
-            decoder=decoder,
-            offset=None,
-            sources=gram.names,
-            tasks=gram.names,
-            diagnostics=diagnose(gram, encoder, decoder),
-        )
+        return Basis.fitted("random_sample", self, gram, encoder, decoder)

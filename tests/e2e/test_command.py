@@ -27,6 +27,19 @@ def test_help_explains_groups_with_examples(command, tmp_path):
     assert done.returncode == 0
     for text in ("basis=ae M=4 scenario=14", "model", "suite", "merge", "tracker", "+smoke=true"):
         assert text in done.stdout
+    for group in (
+        "model",
+        "suite",
+        "scenario",
+        "basis",
+        "merge",
+        "search",
+        "evaluation",
+        "trainer",
+        "tracker",
+    ):
+        for option in (REPOSITORY / "conf" / group).glob("*.yaml"):
+            assert option.stem in done.stdout, f"{group}={option.stem} is not in --help"
     assert list(tmp_path.iterdir()) == []
 
 

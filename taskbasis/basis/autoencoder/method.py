@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from taskbasis.basis.autoencoder.adam import ROUND, AdamModule, AdamSettings
 from taskbasis.basis.autoencoder.lbfgs import LbfgsModule, Starts
 from taskbasis.basis.autoencoder.objective import CHOICES, Objective
-from taskbasis.basis.basis import Basis, check_rank, diagnose
+from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.closed_form import closed_form
 from taskbasis.basis.linear_algebra import Array, square_root
 from taskbasis.errors import BasisError
@@ -94,17 +94,7 @@ class Autoencoder:
         """
         check_rank(self.M, len(gram.names))
         B, W, history = self._lbfgs(gram) if self.solver == "lbfgs" else self._adam(gram)
-        return Basis(
-            method="ae",
-            parameters=asdict(self),
-            encoder=B,
-            decoder=W,
-            offset=None,
-            sources=gram.names,
-            tasks=gram.names,
-            diagnostics=diagnose(gram, B, W),
-            history=history,
-        )
+        return Basis.fitted("ae", self, gram, B, W, history=history)
 
     def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())

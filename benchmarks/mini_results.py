@@ -1,0 +1,108 @@
+"""Basis methods on the mini suite: methods × M × T over fine-tuning and basis seeds, addition and negation.
+
+    python benchmarks/mini_results.py [--root outputs] [--finetune-seeds 3] [--basis-seeds 3]
+
+Writes the tables into docs/mini-results.md and all numbers to benchmarks/results/mini_results.json. Trained
+models and scores that are in the store are used again, so the script can be stopped and started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mini_runs import markdown, replace_measured, result, spread
+
+from taskbasis.store.store import versions
+
+SCENARIOS = (8, 14, 20)
+SHARES = ("T/4", "T/2")
+METHODS = ("ae", "exact", "pca", "random_sample", "random")
+SEEDED = ("ae", "random_sample", "random")
+
+Row = dict[str, Any]
+
+
+def row(options: argparse.Namespace, T: int, method: str, share: str | None, f: int, s: int) -> Row:
+    """One run: its settings and numbers."""
+    arguments = [f"scenario={T}", f"basis={method}", f"finetune.seed={f}", f"seed={s}", "evaluation=all"]
+    found = result(options.root, *arguments, *([f"M={share}"] if share else []))
+    addition, negation = found["protocols"]["addition"], found["protocols"]["negation"]
+    numbers = {
+        "T": T,
+        "method": method,
+        "share": share,
+        "finetune_seed": f,
+        "basis_seed": s,
+        "M": found["basis"]["M"],
+        "top1": addition["top1"],
+        "normalized": addition["normalized_top1"],
+        "alpha": addition["search"]["alpha"],
+        "relative_error": found["basis"]["relative_error"],
+        "target": negation["target_top1"],
+        "control": negation["control_top1"],
+        "control_passes": negation["control_passes"],
+        "grid_control_passes": negation["grid_control_passes"],
+        "stored_bytes": found["basis"]["stored_bytes"],
+    }
+    print(json.dumps(numbers), flush=True)
+    return numbers
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Every run of the table."""
+    for T in SCENARIOS:
+        for f in range(options.finetune_seeds):
+            yield row(options, T, "none", None, f, 0)
+            for method in METHODS:
+                for s in range(options.basis_seeds if method in SEEDED else 1):
+                    for share in SHARES:
+                        yield row(options, T, method, share, f, s)
+
+
+def table(found: list[Row], key: str) -> str:
+    """Methods down, scenario and M across; mean ± standard deviation over all seeds."""
+    columns = [(T, share) for T in SCENARIOS for share in SHARES]
+    header = ["method", *(f"T={T}, M={share}" for T, share in columns)]
+    lines = []
+    for method in ("none", *METHODS):
+        cells = []
+        for T, share in columns:
+            values = [
+                r[key] for r in found if (r["method"], r["T"]) == (method, T) and r["share"] in (share, None)
+            ]
+            cells.append(spread(values))
+        lines.append([f"`{method}`", *cells])
+    return markdown(header, lines)
+
+
+def main() -> None:
+    """Run and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=Path("outputs"), help="store and runs (%(default)s)")
+    parser.add_argument("--finetune-seeds", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--basis-seeds", type=int, default=3, help="for methods that have one (%(default)s)")
+    options = parser.parse_args()
+    found = list(rows(options))
+    titles = {
+        "normalized": "Addition: normalised test accuracy, %",
+        "top1": "Addition: test accuracy, %",
+        "target": "Negation: test accuracy on the forgotten task, % (lower is better)",
+        "control": "Negation: test accuracy on the control, %",
+        "relative_error": "Relative reconstruction error, %",
+    }
+    passes, grid = (sum(r[k] for r in found) for k in ("control_passes", "grid_control_passes"))
+    text = "\n\n".join(f"### {title}\n\n{table(found, key)}" for key, title in titles.items())
+    text += f"\n\nControl passes of all negations: {passes} of the {grid} that whole grids would take."
+    replace_measured(Path("docs/mini-results.md"), text)
+    numbers = {"runs": found, "versions": versions()}
+    Path("benchmarks/results/mini_results.json").write_text(json.dumps(numbers, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Golden numbers of every stage: if one changes, stored results of the old code would be taken for new ones.
+
+A failure here means: bump the VERSION of the key that the message names, and record the new numbers.
+Tolerances leave room for another machine, not for another computation.
+"""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from taskbasis.basis import Autoencoder, Exact
+from taskbasis.basis.stages import BASIS, BasisKey, fit
+from taskbasis.data.mini.suite import DrawingKey, MiniSuite, ShiftedPixels
+from taskbasis.data.pixels import Pixels
+from taskbasis.data.suite import TaskSpec
+from taskbasis.evaluation.scoring import Request, ScoreKey, Scoring, Weights
+from taskbasis.models.stages import ENCODER, HEAD, HeadKey, PretrainedKey, pretrained_and_heads
+from taskbasis.models.tiny import load_tiny
+from taskbasis.models.tiny.weights import SHIPPED
+from taskbasis.models.tiny.weights import save as save_tiny
+from taskbasis.models.tiny_clip import TinyClip
+from taskbasis.parallel import workers
+from taskbasis.store import Store
+from taskbasis.trainer import Compute
+from taskbasis.training.finetuning import FinetuneJob, FinetuneKey, finetune
+from taskbasis.training.recipe import Recipe
+from taskbasis.vectors import Gram, VectorSet
+from taskbasis.vectors.stages import CombinedKey, GramKey
+
+TASK = TaskSpec("demo", ("circle", "square", "red", "blue"), ("a {}.", "the {}."))
+
+
+def golden(key, version, found, expected, rel=1e-3):
+    bump = f"{key.__name__}: results changed; bump its VERSION and record the new numbers here"
+    assert version == key.VERSION, "record the numbers of this version"
+    assert found == pytest.approx(expected, rel=rel), bump
+
+
+class DrawnPixels:
+    """A suite of one task with seeded pixels whose labels follow the mean colour."""
+
+    name = "demo"
+    tasks = (TASK,)
+    control = TASK
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        labels = torch.arange(64) % 4
+        noise = torch.randint(0, 90, (64, 3, 32, 32), generator=generator)
+        images = (noise + 50 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+        self.data = Pixels(images, labels)
+
+    def training_set(self, store, task):
+        return ShiftedPixels(self.data, 2), "demo"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """The tiny architecture with seeded weights, which no later pre-training changes."""
+    model, tokenizer = load_tiny()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
+    model.logit_scale.data.fill_(3.0)
+    path = tmp_path_factory.mktemp("clip") / "seeded.safetensors"
+    save_tiny(path, model, tokenizer, shipped_config(), {})
+    return TinyClip(weights=str(path))
+
+
+def shipped_config():
+    with safe_open(SHIPPED, "pt") as file:
+        return json.loads(file.metadata()["config"])
+
+
+@pytest.fixture(scope="module")
+def made(clip, tmp_path_factory):
+    """θ₀, head and a model fine-tuned for five steps, in a store."""
+    store = Store(tmp_path_factory.mktemp("golden"))
+    theta0, heads = pretrained_and_heads(store, clip, [TASK])
+    recipe = Recipe(
+        lr=1e-3, weight_decay=0.1, batch_size=16, epochs=None, max_steps=5, warmup=0.2, grad_clip=1.0
+    )
+    job = FinetuneJob(store, clip, DrawnPixels(), TASK, theta0, heads["demo"], recipe, 0, Compute())
+    return store, theta0, heads["demo"], finetune(job, lambda event: None)
+
+
+def test_pretrained(made):
+    weights = load_file(made[1].file(ENCODER))
+    found = float(sum(w.double().abs().sum() for w in weights.values()))
+    golden(PretrainedKey, 1, found, GOLDEN["pretrained"])
+
+
+def test_head(made):
+    weight = load_file(made[2].file(HEAD))["weight"].double()
+    golden(HeadKey, 1, [float(weight.abs().sum()), float(weight[0] @ weight[1])], GOLDEN["head"])
+
+
+def test_finetuned(made):
+    _, theta0, _, tuned = made
+    before, after = (load_file(a.file(ENCODER)) for a in (theta0, tuned))
+    norm = float(sum((after[k] - before[k]).double().square().sum() for k in before)) ** 0.5
+    golden(FinetuneKey, 1, [norm, tuned.meta["last_loss"]], GOLDEN["finetuned"], rel=1e-2)
+
+
+def test_scores(clip, made):
+    store, _, head, tuned = made
+    suite = DrawnPixels()
+    pixels = store.make(DrawingKey(0, "demo", "val", 64, 0), suite.data.save)
+    request = Request("scores", "", Weights.of(tuned, ENCODER), head, pixels)
+    with workers(1, 1, lambda event: None) as pool:
+        ((count,),) = Scoring(store, clip, 16, Compute()).scores([request], pool)
+    assert count.n == 64
+    assert abs(count.correct - GOLDEN["scores"]) <= 2, "ScoreKey: results changed; bump its VERSION"
+    assert ScoreKey.VERSION == 1
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vectors")
+    generator = torch.Generator().manual_seed(0)
+    base = {"w": torch.randn(50, 20, generator=generator)}
+    save_file(base, folder / "base.safetensors")
+    files = {}
+    for t in range(4):
+        files[f"t{t}"] = folder / f"t{t}.safetensors"
+        save_file({"w": base["w"] + 0.1 * torch.randn(50, 20, generator=generator)}, files[f"t{t}"])
+    return VectorSet.task_vectors(folder / "base.safetensors", files)
+
+
+def test_gram(vectors):
+    matrix = vectors.gram().matrix
+    golden(GramKey, 1, [float(matrix.trace()), float(matrix[0, 1])], GOLDEN["gram"])
+
+
+def test_combined(vectors):
+    combined = vectors.combine(torch.tensor([1.0, -0.5, 2.0, 0.0])).tensors()["w"].double()
+    golden(CombinedKey, 1, [float(combined.norm()), float(combined[0, 0])], GOLDEN["combined"])
+
+
+def test_basis(tmp_path):
+    V = torch.randn(100, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.5
+    gram = Gram(V.T @ V, tuple("abcdef"))
+    store = Store(tmp_path)
+    found = []
+    for method in (Autoencoder(M=2, seed=1), Exact(M=3)):
+        basis, artifact = fit(store, method, gram, 1)
+        stored = json.loads(artifact.file(BASIS).read_text())
+        found += [stored["loss"], float(basis.encoder[0, 0])]
+    golden(BasisKey, 1, found, GOLDEN["basis"])
+
+
+def test_drawing(tmp_path):
+    """The drawings themselves have hashes of their own; here their number and the coverage of classes."""
+    suite = MiniSuite(seed=1000)
+    artifact = suite.pixels(Store(tmp_path), suite.tasks[0].name, "val")
+    labels = load_file(artifact.file("pixels.safetensors"))["labels"]
+    assert set(labels.tolist()) == set(range(len(suite.tasks[0].classes)))
+    assert DrawingKey.VERSION == 1
+
+
+GOLDEN = {
+    "pretrained": 0.0,
+    "head": [0.0, 0.0],
+    "finetuned": [0.0, 0.0],
+    "scores": 0,
+    "gram": [0.0, 0.0],
+    "combined": [0.0, 0.0],
+    "basis": [0.0, 0.0, 0.0, 0.0],
+}
