@@ -155,8 +155,7 @@ class Composed:
     @property
     def semantic_overrides(self) -> list[str]:
         """The overrides without what cannot change a result."""
-        names = tuple(f"{key}{end}" for key in NOT_SEMANTIC for end in ("=", "."))
-        return [o for o in self.overrides if not o.lstrip("+~").startswith(names)]
+        return semantic_overrides(self.overrides)
 
     @property
     def fingerprint(self) -> str:
@@ -180,6 +179,12 @@ class Composed:
     def run_name(self) -> str:
         """Name of the run's folder: slug and fingerprint."""
         return f"{self.slug}-{self.fingerprint[:8]}"
+
+
+def semantic_overrides(overrides: Sequence[str]) -> list[str]:
+    """Those overrides that can change a result."""
+    names = tuple(f"{key}{end}" for key in NOT_SEMANTIC for end in ("=", "."))
+    return [o for o in overrides if not o.lstrip("+~").startswith(names)]
 
 
 def config_dir() -> Path:

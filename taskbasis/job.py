@@ -73,7 +73,7 @@ def execute(job: Composed, place: Place | None = None) -> Done:
     folder, code = run_folder(job), code_identity(plan)
     with locked(folder / ".lock"):
         found = _earlier_result(job, place, folder, code)
-        result = _carry_out(job, plan, settings, code, console) if found is None else found
+        result = found or _carry_out(job, plan, settings, code, Display(console, **_manner(place)))
     _conclude(job, place, result, found is not None, console)
     return Done(result, found is not None)
 
@@ -85,8 +85,13 @@ def _earlier_result(job: Composed, place: Place | None, folder: Path, code: str)
     return finished_result(folder, job.fingerprint, code, place.started) if place else None
 
 
+def _manner(place: Place | None) -> dict[str, Any]:
+    """How a job shows its progress: those of a sweep leave the stages to their logs."""
+    return {"live": jobs_at_once() == 1, "level": logging.DEBUG if place else logging.INFO}
+
+
 def _carry_out(
-    job: Composed, plan: Plan, settings: MirrorSettings, code: str, console: Console
+    job: Composed, plan: Plan, settings: MirrorSettings, code: str, display: Display
 ) -> dict[str, Any]:
     redactor = redactor_of(job)
     mirror = open_mirror(settings, redactor.value(job.semantic))
@@ -99,15 +104,18 @@ def _carry_out(
         "device": device_name(plan.compute.accelerator),
     }
     try:
-        with Display(console, live=jobs_at_once() == 1) as display:
+        with display:
             outcome = _run(plan, clock, Reporter(display, record, mirror))
         folder = outcome.compressed.basis.save(record.folder / "basis")
-        result = record.finish(outcome.result(), run=facts | {"reused": outcome.reused})
-        mirror.result(result, write_plots(result, record.folder / "plots"), folder)
+        result = record.content(outcome.result(), run=facts | {"reused": outcome.reused})
+        plots = write_plots(result, record.folder / "plots")
+        record.write(result)
+        mirror.result(result, plots, folder)
     except BaseException as error:
         _log.error("%s failed: %s", job.run_name, describe(error))
         _log.debug("where it failed", exc_info=error)
-        record.finish({"tasks": [task.name for task in plan.tasks]}, run=facts, error=describe(error))
+        tasks = [task.name for task in plan.tasks]
+        record.write(record.content({"tasks": tasks}, run=facts, error=describe(error)))
         mirror.finish(exit_code=1)
         raise
     else:

@@ -101,7 +101,7 @@ class Workers:
             ) from error
 
     def close(self, *, at_once: bool = False) -> None:
-        """Stop the processes: when they are done with what they do, or ``at_once``, leaving nothing half-written."""
+        """Stop the processes: once they have done what they do, or ``at_once`` but cleanly."""
         if self._pool is None:
             return
         if at_once:
@@ -168,7 +168,7 @@ def default_workers() -> int:
 
 
 def jobs_at_once() -> int:
-    """How many jobs of a sweep share this machine, as its launcher's configuration says; 1 if nothing does."""
+    """How many jobs of a sweep share this machine, as its launcher says; 1 if nothing does."""
     jobs = int(os.environ.get(JOBS_VARIABLE, 1))
     return jobs if jobs > 0 else processors()
 

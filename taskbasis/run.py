@@ -81,7 +81,7 @@ def _job(config: DictConfig) -> float | None:
 
     journal = Journal(Path(hydra_config.sweep.dir))
     return run_member(
-        compose, journal, hydra_config.job.num, overrides, optimised=optimises(hydra_config)
+        compose, journal, hydra_config.job.num, overrides, optimised=optimises(hydra_config.sweeper)
     )
 
 

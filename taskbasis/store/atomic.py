@@ -72,7 +72,7 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(final: Path) -> None:
-    """Remove temporary folders of ``final`` that a killed process left; call it with the lock of ``final`` held."""
+    """Remove what a killed process left of ``final``; call it with the lock of ``final`` held."""
     for temporary in final.parent.glob(f".{final.name}.*.tmp"):
         shutil.rmtree(temporary, ignore_errors=True)
 

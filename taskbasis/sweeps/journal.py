@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from taskbasis.store import digest, write_json, write_text
 
-STATUSES = ("completed", "skipped", "failed", "running", "not started")
+STATUSES = ("completed", "skipped", "failed", "interrupted", "running", "not started")
 
 
 def sweep_name(overrides: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from rich.console import Console
 
-from taskbasis.config import Composed, composed, explain, is_hydra_error
+from taskbasis.config import Composed, composed, explain, is_hydra_error, semantic_overrides
 from taskbasis.errors import ConfigError, TaskbasisError
 from taskbasis.sweeps.journal import Journal, sweep_name
 from taskbasis.sweeps.objective import check_objective
@@ -74,9 +74,9 @@ def closing_sweep() -> Iterator[None]:
         sys.exit(1)
 
 
-def optimises(config: DictConfig) -> bool:
-    """Whether the sweeper of Hydra's configuration chooses jobs by the values of others."""
-    return bool(config.sweeper["_target_"] != BASIC)
+def optimises(sweeper: Mapping[Any, Any]) -> bool:
+    """Whether a sweeper, as configured, chooses jobs by the values of others."""
+    return bool(sweeper["_target_"] != BASIC)
 
 
 def _open_sweep(config: DictConfig) -> None:
@@ -86,8 +86,8 @@ def _open_sweep(config: DictConfig) -> None:
         raise ConfigError(f"on_error={config.on_error!r}: accepted are {', '.join(ON_ERROR)}")
     asked = [f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items()]
     asked += list(config.hydra.overrides.task)
-    jobs = None if optimises(config.hydra) else _jobs(config, asked)
-    journal = Journal(Path(config.hydra.sweep.dir) / sweep_name(asked))
+    jobs = None if optimises(config.hydra.sweeper) else _jobs(config, asked)
+    journal = Journal(Path(config.hydra.sweep.dir) / sweep_name(semantic_overrides(asked)))
     _move_to(config, journal.folder)
     if jobs is not None and config.verbosity != "quiet":
         _show(jobs, journal.name)

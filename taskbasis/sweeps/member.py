@@ -42,11 +42,10 @@ def run_member(
         value = objective_value(done.result, job.config.objective) if optimised else None
     except BaseException as error:
         text = describe(error)
-        note.end("failed", job and job.run_name, error=redactor_of(job).text(text) if job else text)
+        run, text = (job.run_name, redactor_of(job).text(text)) if job else (None, text)
+        note.end("failed" if isinstance(error, Exception) else "interrupted", run, error=text)
         if job is not None and job.config.on_error == "stop":
             journal.stop()
         raise
     note.end("skipped" if done.skipped else "completed", job.run_name, metrics=metrics(done.result))
     return value
-
-

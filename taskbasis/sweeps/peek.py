@@ -12,7 +12,7 @@ from taskbasis.store import Artifact, StageKey, Store
 from taskbasis.store.store import Build
 
 
-class NotStored(StoreError):
+class NotStoredError(StoreError):
     """What was asked for is not in the store."""
 
     def __init__(self, key: StageKey) -> None:
@@ -27,10 +27,10 @@ class Peek(Store):
         """The stored result of ``key``.
 
         Raises:
-            NotStored: if there is none.
+            NotStoredError: if there is none.
         """
         if (found := self.find(key)) is None:
-            raise NotStored(key)
+            raise NotStoredError(key)
         return found
 
 
@@ -38,7 +38,7 @@ def stored_models(plan: Plan) -> Models | None:
     """The models of a plan, if all of them and their images are in the store."""
     try:
         return obtain_models(_peeking(plan), _nobody(), Clock())
-    except NotStored:
+    except NotStoredError:
         return None
 
 
@@ -46,7 +46,7 @@ def missing_of_basis(plan: Plan, models: Models) -> str | None:
     """What a plan's basis lacks in the store: its ``gram``, only the ``basis``, or nothing (None)."""
     try:
         compress(_peeking(plan), models.checkpoints, Clock())
-    except NotStored as missing:
+    except NotStoredError as missing:
         return missing.stage
     return None
 

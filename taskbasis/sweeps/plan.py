@@ -14,9 +14,9 @@ from taskbasis.basis import NeedsSources
 from taskbasis.builders import Plan, build_plan
 from taskbasis.config import Composed
 from taskbasis.errors import TaskbasisError
+from taskbasis.finished import code_identity, finished_result
 from taskbasis.pipeline import Models
 from taskbasis.store import digest
-from taskbasis.finished import code_identity, finished_result
 from taskbasis.sweeps.peek import missing_of_basis, stored_models
 
 KINDS = ("fine-tuned models", "Gram matrices", "bases", "results")

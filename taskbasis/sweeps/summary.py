@@ -10,7 +10,13 @@ from rich.text import Text
 
 from taskbasis.sweeps.journal import Journal
 
-_STYLES = {"completed": "green", "skipped": "dim", "failed": "red", "interrupted": "yellow", "not started": "yellow"}
+_STYLES = {
+    "completed": "green",
+    "skipped": "dim",
+    "failed": "red",
+    "interrupted": "yellow",
+    "not started": "yellow",
+}
 _NUMBERS = {
     "addition/test/top1": "merged top-1, %",
     "addition/test/normalized_top1": "normalized, %",
@@ -37,15 +43,27 @@ def counts(notes: Sequence[Mapping[str, Any]]) -> str:
 def summary_table(journal: Journal, notes: Sequence[Mapping[str, Any]]) -> Table:
     """One row per job: what became of it, its time, and its main numbers or its error."""
     shown = [key for key in _NUMBERS if any(key in note.get("metrics", {}) for note in notes)]
-    table = Table(title=f"{journal.name}: {counts(notes)}", title_justify="left")
+    table = Table(
+        title=f"{journal.name}: {counts(notes)}",
+        title_justify="left",
+        caption=Text("\n".join(_errors(notes))),
+        caption_justify="left",
+    )
     for heading in ("job", "run", "status", "s", *(_NUMBERS[key] for key in shown)):
-        table.add_column(heading, justify="left" if heading in ("run", "status") else "right")
+        left = heading in ("run", "status")
+        table.add_column(heading, justify="left" if left else "right", overflow="fold")
     for note in notes:
         numbers = note.get("metrics", {})
         cells = [f"{100 * value:.1f}" if (value := numbers.get(key)) is not None else "" for key in shown]
         name = Text(note["run"] or " ".join(note.get("overrides", [])))
-        if note.get("error"):
-            name.append(f"\n{note['error']}", style="red")
         status = Text(note["status"], style=_STYLES[note["status"]])
         table.add_row(str(note["number"] + 1), name, status, f"{note['seconds']:.1f}", *cells)
     return table
+
+
+def _errors(notes: Sequence[Mapping[str, Any]]) -> list[str]:
+    jobs: dict[str, list[str]] = {}
+    for note in notes:
+        if note.get("error"):
+            jobs.setdefault(note["error"], []).append(str(note["number"] + 1))
+    return [f"job {', '.join(numbers)}: {error}" for error, numbers in jobs.items()]

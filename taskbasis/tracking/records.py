@@ -54,10 +54,10 @@ class RunRecord:
         self._metrics.write(json.dumps({"stage": stage, "item": item, "step": step, **values}) + "\n")
         self._metrics.flush()
 
-    def finish(
+    def content(
         self, parts: Mapping[str, Any], *, run: Mapping[str, Any], error: str | None = None
     ) -> dict[str, Any]:
-        """Write ``result.json`` and close the files.
+        """What ``result.json`` will say, redacted.
 
         Args:
             parts: what the run found; empty if it failed.
@@ -87,8 +87,11 @@ class RunRecord:
             **parts,
         }
         clean: dict[str, Any] = self.redactor.value(result)
-        write_json(self.folder / "result.json", clean)
         return clean
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Write ``result.json``: from then on the run counts as finished."""
+        write_json(self.folder / "result.json", content)
 
     def close(self) -> None:
         """Close the log and the metrics."""
