@@ -21,8 +21,17 @@ from taskbasis.store.hashing import digest
 
 ENTRY = "run"
 NOT_SEMANTIC = (
-    *("paths", "tracker", "verbosity", "suite.root"),
-    *("trainer.workers", "trainer.accelerator", "trainer.loader_workers", "trainer.save_every"),
+    "paths",
+    "tracker",
+    "verbosity",
+    "force",
+    "on_error",
+    "objective",
+    "suite.root",
+    "trainer.workers",
+    "trainer.accelerator",
+    "trainer.loader_workers",
+    "trainer.save_every",
 )
 """Keys that change where and how a run is carried out, never its result."""
 
@@ -122,6 +131,9 @@ class RunConfig:
     seed: int = 0
     smoke: bool | None = None
     verbosity: str = "info"
+    force: bool = False
+    on_error: str = "continue"
+    objective: str = "addition/val/normalized_top1"
 
 
 @dataclass(frozen=True)
@@ -149,8 +161,7 @@ class Composed:
     @property
     def semantic_overrides(self) -> list[str]:
         """The overrides without what cannot change a result."""
-        names = tuple(f"{key}{end}" for key in NOT_SEMANTIC for end in ("=", "."))
-        return [o for o in self.overrides if not o.lstrip("+~").startswith(names)]
+        return semantic_overrides(self.overrides)
 
     @property
     def fingerprint(self) -> str:
@@ -174,6 +185,12 @@ class Composed:
     def run_name(self) -> str:
         """Name of the run's folder: slug and fingerprint."""
         return f"{self.slug}-{self.fingerprint[:8]}"
+
+
+def semantic_overrides(overrides: Sequence[str]) -> list[str]:
+    """Those overrides that can change a result."""
+    names = tuple(f"{key}{end}" for key in NOT_SEMANTIC for end in ("=", "."))
+    return [o for o in overrides if not o.lstrip("+~").startswith(names)]
 
 
 def config_dir() -> Path:

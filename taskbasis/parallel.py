@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from logging.handlers import QueueHandler
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from taskbasis.errors import TaskbasisError
@@ -25,6 +28,10 @@ from taskbasis.errors import TaskbasisError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+JOBS_VARIABLE = "TASKBASIS_JOBS"
+"""Environment variable by which launchers say how many jobs run at once; 0 or less: one per processor."""
+_GRACE = 2.0
+"""Seconds in which a worker whose job was killed may tidy up."""
 _PRELOAD = ["taskbasis.evaluation.scoring", "taskbasis.training.finetuning"]
 
 
@@ -67,6 +74,7 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         self._events: Any = None
         self._listener: threading.Thread | None = None
+        self._others: set[int | None] = set()
 
     def map(self, function: Callable[[Item, Report], Result], items: Sequence[Item]) -> list[Result]:
         """``function(item, report)`` for every item, in their order.
@@ -92,17 +100,24 @@ class Workers:
                 "a worker process died, perhaps for lack of memory; try trainer.workers=1"
             ) from error
 
-    def close(self) -> None:
-        """Stop the processes."""
+    def close(self, *, at_once: bool = False) -> None:
+        """Stop the processes: once they have done what they do, or ``at_once`` but cleanly."""
         if self._pool is None:
             return
+        if at_once:
+            for process in self._processes():
+                process.terminate()
         self._pool.shutdown(cancel_futures=True)
         self._events.put(None)
         assert self._listener is not None
         self._listener.join()
         self._pool = None
 
+    def _processes(self) -> list[BaseProcess]:
+        return [p for p in multiprocessing.active_children() if p.pid not in self._others]
+
     def _start(self) -> None:
+        self._others = {process.pid for process in multiprocessing.active_children()}
         context = process_context()
         self._events = context.Queue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -122,12 +137,14 @@ class Workers:
 
 @contextmanager
 def workers(count: int, threads: int, report: Report) -> Iterator[Workers]:
-    """Workers that are stopped at the end of the block."""
+    """Workers that are stopped at the end of the block, and at once if it is left by an error."""
     pool = Workers(count, threads, report)
     try:
         yield pool
-    finally:
-        pool.close()
+    except BaseException:
+        pool.close(at_once=True)
+        raise
+    pool.close()
 
 
 def process_context() -> BaseContext:
@@ -146,11 +163,24 @@ def warm_up() -> None:
 
 
 def default_workers() -> int:
+    """How many processes a job starts unless it is told: its share of the processors."""
+    return max(1, processors() // jobs_at_once())
+
+
+def jobs_at_once() -> int:
+    """How many jobs of a sweep share this machine, as its launcher says; 1 if nothing does."""
+    jobs = int(os.environ.get(JOBS_VARIABLE, 1))
+    return jobs if jobs > 0 else processors()
+
+
+def processors() -> int:
     """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(known, int(os.environ.get("SLURM_CPUS_PER_TASK", known)))
 
 
 _events: Any = None
+_busy = _stopping = False
 
 
 def _initialise(threads: int, events: Any, level: int) -> None:
@@ -158,6 +188,10 @@ def _initialise(threads: int, events: Any, level: int) -> None:
 
     global _events
     _events = events
+    # Ctrl-C reaches every process of a terminal; what becomes of workers is the job's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_stop_without_parent, daemon=True).start()
     torch.set_num_threads(threads)
     root = logging.getLogger("taskbasis")
     root.handlers, root.propagate = [QueueHandler(events)], False
@@ -165,4 +199,32 @@ def _initialise(threads: int, events: Any, level: int) -> None:
 
 
 def _run(function: Callable[[Item, Report], Result], item: Item) -> Result:
-    return function(item, _events.put)
+    global _busy
+    _busy = True
+    try:
+        return function(item, _events.put)
+    except BaseException:
+        if _stopping:
+            os._exit(1)
+        raise
+    finally:
+        _busy = False
+
+
+def _stop(*_: object) -> None:
+    """End this worker; what it computes is left as by an error, so that temporary files are removed."""
+    global _stopping
+    if not _busy:
+        os._exit(1)
+    if not _stopping:
+        _stopping = True
+        raise KeyboardInterrupt
+
+
+def _stop_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(1)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from taskbasis import parallel
 from taskbasis.command import run_hydra
 from taskbasis.config import ENTRY, Composed, composed, register_schema
+from taskbasis.sweeps.launch import closing_sweep, optimises
 
 
 def main() -> None:
     """Run the command; errors of users end in one line and exit code 1."""
     register_schema()
-    run_hydra(ENTRY, _job)
+    run_hydra(ENTRY, _job, closing_sweep())
 
 
 def run(job: Composed) -> dict[str, Any]:
-    """Carry out a composed run; the content of its ``result.json``.
+    """Carry out a composed run, or find what it left before; the content of its ``result.json``.
 
     Raises:
         TaskbasisError: if the configuration or a stage is refused; the run folder then holds a
@@ -28,12 +31,27 @@ def run(job: Composed) -> dict[str, Any]:
     parallel.warm_up()
     from taskbasis.job import execute
 
-    return execute(job)
+    return execute(job).result
 
 
-def _job(config: DictConfig) -> None:
+def _job(config: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
-    run(composed(config, dict(hydra_config.runtime.choices), list(hydra_config.overrides.task)))
+    overrides = list(hydra_config.overrides.task)
+
+    def compose() -> Composed:
+        return composed(config, dict(hydra_config.runtime.choices), overrides)
+
+    if hydra_config.mode != RunMode.MULTIRUN:
+        run(compose())
+        return None
+    parallel.warm_up()
+    from taskbasis.sweeps.journal import Journal
+    from taskbasis.sweeps.member import run_member
+
+    journal = Journal(Path(hydra_config.sweep.dir))
+    return run_member(
+        compose, journal, hydra_config.job.num, overrides, optimised=optimises(hydra_config.sweeper)
+    )
 
 
 if __name__ == "__main__":

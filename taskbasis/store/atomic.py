@@ -71,6 +71,12 @@ def new_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_leftovers(final: Path) -> None:
+    """Remove what a killed process left of ``final``; call it with the lock of ``final`` held."""
+    for temporary in final.parent.glob(f".{final.name}.*.tmp"):
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in ``folder`` durable (a no-op where folders cannot be opened)."""
     if os.name == "posix":

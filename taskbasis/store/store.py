@@ -6,12 +6,10 @@ import logging
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from taskbasis.errors import StoreError
 from taskbasis.store.artifact import (
@@ -22,9 +20,10 @@ from taskbasis.store.artifact import (
     describe_files,
     read_artifact,
 )
-from taskbasis.store.atomic import new_folder, write_json
+from taskbasis.store.atomic import new_folder, remove_leftovers, write_json
 from taskbasis.store.hashing import remember_sha256
 from taskbasis.store.keys import StageKey
+from taskbasis.store.locks import locked
 
 _log = logging.getLogger(__name__)
 _VERSIONED = ("taskbasis", "torch", "open_clip_torch", "lightning", "safetensors", "numpy", "pillow")
@@ -75,7 +74,7 @@ class Store:
         """
         if (found := self.find(key)) is not None:
             return found
-        with self._lock(key):
+        with locked(self.root / key.STAGE / f".{key.short}.lock"):
             if (found := self.find(key)) is not None:
                 return found
             return self._build(key, build)
@@ -105,22 +104,9 @@ class Store:
             if not path.parent.name.startswith("."):
                 yield path.parent
 
-    @contextmanager
-    def _lock(self, key: StageKey) -> Iterator[None]:
-        path = self.root / key.STAGE / f".{key.short}.lock"
-        lock = FileLock(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise StoreError(f"cannot write in the store {self.root}: {error.strerror or error}") from error
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _build(self, key: StageKey, build: Build) -> Artifact:
         folder = self.folder(key)
+        remove_leftovers(folder)
         with new_folder(folder) as temporary:
             meta = build(temporary) or {}
             files = describe_files(temporary)
@@ -141,6 +127,7 @@ class Store:
         return Artifact(folder, manifest)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python, of the packages that results depend on, and the platform."""
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}

@@ -13,30 +13,35 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from taskbasis.parallel import Begin, Event
-from taskbasis.tracking.results import per_task
+from taskbasis.tracking.results import metrics, per_task
 
 _log = logging.getLogger(__name__)
 LEVELS = {"quiet": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
 
 def set_up_logging(console: Console, verbosity: str) -> None:
-    """Send the package's log to the console, once; ``verbosity`` is quiet, info or debug."""
+    """Send the package's log to the console, once; ``verbosity`` is quiet, info or debug.
+
+    The logger itself lets everything through: ``run.log`` has all of it.
+    """
     root = logging.getLogger("taskbasis")
-    root.setLevel(LEVELS[verbosity])
+    root.setLevel(logging.DEBUG)
     root.propagate = False
     for handler in [h for h in root.handlers if isinstance(h, RichHandler)]:
         root.removeHandler(handler)
-    root.addHandler(RichHandler(console=console, show_path=False, show_time=False, markup=False))
+    handler = RichHandler(LEVELS[verbosity], console, show_path=False, show_time=False, markup=False)
+    root.addHandler(handler)
 
 
 class Display:
     """One progress display for the whole job: a bar per stage over its items, the current items beside it.
 
-    Without a terminal it is quiet; stages and trained items are logged instead.
+    Without a terminal, or with ``live`` false, it is quiet; stages and trained items are logged instead,
+    at ``level``.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._live = console.is_terminal
+    def __init__(self, console: Console, *, live: bool = True, level: int = logging.INFO) -> None:
+        self._live, self._level = live and console.is_terminal, level
         self._progress = Progress(
             TextColumn("[bold]{task.description:<18}"),
             BarColumn(),
@@ -65,13 +70,13 @@ class Display:
                 self._bars[event.stage] = self._progress.add_task(event.stage, total=event.items, items="")
                 self._shares[event.stage] = {}
                 if not self._live:
-                    _log.info("%s: %d to do or to find", event.stage, event.items)
+                    _log.log(self._level, "%s: %d to do or to find", event.stage, event.items)
                 return
             shares = self._shares.setdefault(event.stage, {})
             shares[event.item] = event.done / event.total
             values = "  ".join(f"{k} {v:.3f}" for k, v in event.values.items())
             if event.done == event.total and values and not self._live:
-                _log.info("%s: %s done, %s", event.stage, event.item, values)
+                _log.log(self._level, "%s: %s done, %s", event.stage, event.item, values)
             if (bar := self._bars.get(event.stage)) is not None:
                 running = [name for name, share in shares.items() if share < 1]
                 text = " ".join(running[:4]) + (f"  {values}" if values else "")
@@ -92,6 +97,22 @@ def summary(result: Mapping[str, Any]) -> Table:
     table.add_row("mean", *(_cell(c, v) for c, v in zip(columns[1:], means, strict=True)), style="bold")
     return table
 
+
+def one_line(result: Mapping[str, Any]) -> str:
+    """The result of a run in a line: its name, its main number and its time."""
+    numbers = metrics(result)
+    shown = [
+        f"{label} {100 * value:.1f} %" for key, label in _HEADLINES if (value := numbers.get(key)) is not None
+    ]
+    return f"{result['run']['id']}: {', '.join(shown)}, {sum(result['run']['seconds'].values()):.1f} s"
+
+
+_HEADLINES = (
+    ("addition/test/top1", "top-1"),
+    ("addition/test/normalized_top1", "normalized"),
+    ("negation/test/target_top1", "forgotten"),
+    ("negation/test/control_top1", "control"),
+)
 
 _HEADINGS = {
     "zeroshot/top1": "zero-shot",

@@ -7,6 +7,7 @@ import logging
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ class RunRecord:
         self._metrics.write(json.dumps({"stage": stage, "item": item, "step": step, **values}) + "\n")
         self._metrics.flush()
 
-    def finish(
-        self, parts: Mapping[str, Any], *, run: Mapping[str, Any], error: BaseException | None = None
+    def content(
+        self, parts: Mapping[str, Any], *, run: Mapping[str, Any], error: str | None = None
     ) -> dict[str, Any]:
-        """Write ``result.json`` and close the files.
+        """What ``result.json`` will say, redacted.
 
         Args:
             parts: what the run found; empty if it failed.
@@ -71,7 +72,8 @@ class RunRecord:
             "run": {
                 "id": self.composed.run_name,
                 "status": "failed" if error else "completed",
-                "error": f"{type(error).__name__}: {error}" if error else None,
+                "error": error,
+                "fingerprint": self.composed.fingerprint,
                 "started": self.started,
                 **run,
                 "overrides": list(self.composed.overrides),
@@ -85,8 +87,11 @@ class RunRecord:
             **parts,
         }
         clean: dict[str, Any] = self.redactor.value(result)
-        write_json(self.folder / "result.json", clean)
         return clean
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Write ``result.json``: from then on the run counts as finished."""
+        write_json(self.folder / "result.json", content)
 
     def close(self) -> None:
         """Close the log and the metrics."""
@@ -100,6 +105,7 @@ def worth_recording(done: int, total: int) -> bool:
     return done == total or done == 1 or done % max(1, total // _POINTS) == 0
 
 
+@cache
 def git_state() -> dict[str, Any]:
     """Commit of the checkout that taskbasis runs from, and whether it was changed; empty elsewhere."""
     folder = Path(__file__).resolve().parent

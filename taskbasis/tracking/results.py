@@ -28,6 +28,12 @@ def mean_top1(counts: Mapping[str, Mapping[str, int]]) -> float:
     return sum(map(top1, counts.values())) / len(counts)
 
 
+def chosen_point(search: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The point of a validation curve at the α that was chosen."""
+    (point,) = (point for point in search["curve"] if point["alpha"] == search["alpha"])
+    return dict(point)
+
+
 def metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
     """All numbers of a completed run that are worth comparing."""
     basis = result["basis"]
@@ -44,12 +50,16 @@ def metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
         numbers |= {
             "addition/test/top1": addition["top1"],
             "addition/test/normalized_top1": addition["normalized_top1"],
+            "addition/val/top1": mean_top1(chosen_point(addition["search"])["tasks"]),
             "addition/val/normalized_top1": addition["search"]["normalized_top1"],
             "addition/alpha": addition["search"]["alpha"],
             "addition/merged_norm": addition["search"]["merged_norm"],
         }
     if (negation := result["protocols"].get("negation")) is not None:
         numbers |= {
+            "negation/val/target_top1": mean_top1(
+                {name: chosen_point(task)["target"] for name, task in negation["tasks"].items()}
+            ),
             "negation/test/target_top1": negation["target_top1"],
             "negation/test/control_top1": negation["control_top1"],
         }

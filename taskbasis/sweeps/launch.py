@@ -1,0 +1,135 @@
+"""The beginning and the end of a sweep, in the process that launches it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+from rich.console import Console
+
+from taskbasis.command import INTERRUPTED
+from taskbasis.config import Composed, composed, explain, is_hydra_error, semantic_overrides
+from taskbasis.errors import ConfigError, TaskbasisError
+from taskbasis.sweeps.journal import Journal, sweep_name
+from taskbasis.sweeps.objective import check_objective
+from taskbasis.sweeps.summary import concluded, summary_table
+
+BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
+"""The sweeper that runs every combination, all of them known beforehand."""
+ON_ERROR = ("continue", "stop")
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A sweep that this process has launched."""
+
+    journal: Journal
+    quiet: bool
+
+
+_launched: Launched | None = None
+
+
+class ShowPlan(Callback):
+    """Names the sweep's folder by what it asks for, and shows what remains to be done."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Plan the sweep; leaves the program if it cannot run as configured."""
+        try:
+            _open_sweep(config)
+        except Exception as error:
+            # Hydra turns exceptions of callbacks into warnings and goes on.
+            if isinstance(error, TaskbasisError):
+                sys.exit(f"error: {error}")
+            if is_hydra_error(error):
+                sys.exit(f"error: {explain(error)}")
+            raise
+
+
+@contextmanager
+def closing_sweep() -> Iterator[None]:
+    """Show how the sweep ended that the block launches, if it launches one.
+
+    Leaves the program with an exit code other than 0 unless every job is done.
+    """
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        if _launched is None or not (_close(_launched, interrupted) or interrupted):
+            raise
+        sys.exit(INTERRUPTED if interrupted else 1)
+    if _launched is not None and _close(_launched, False):
+        sys.exit(1)
+
+
+def optimises(sweeper: Mapping[Any, Any]) -> bool:
+    """Whether a sweeper, as configured, chooses jobs by the values of others."""
+    return bool(sweeper["_target_"] != BASIC)
+
+
+def _open_sweep(config: DictConfig) -> None:
+    global _launched
+    check_objective(config.objective)
+    if config.on_error not in ON_ERROR:
+        raise ConfigError(f"on_error={config.on_error!r}: accepted are {', '.join(ON_ERROR)}")
+    asked = [f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items()]
+    asked += list(config.hydra.overrides.task)
+    jobs = None if optimises(config.hydra.sweeper) else _jobs(config, asked)
+    journal = Journal(Path(config.hydra.sweep.dir) / sweep_name(semantic_overrides(asked)))
+    _move_to(config, journal.folder)
+    if jobs is not None and config.verbosity != "quiet":
+        _show(jobs, journal.name)
+    journal.begin(asked, None if jobs is None else len(jobs))
+    _launched = Launched(journal, config.verbosity == "quiet")
+
+
+def _close(launched: Launched, interrupted: bool) -> bool:
+    """Show what became of the jobs; whether any of them is not done."""
+    notes = concluded(launched.journal)
+    undone = any(note["status"] not in ("completed", "skipped") for note in notes)
+    if undone or not launched.quiet:
+        console = Console()
+        console.print(summary_table(launched.journal, notes))
+        if interrupted:
+            console.print("interrupted; the same command goes on where this one stopped")
+    # Hydra's own record of the sweep holds paths of this machine.
+    (launched.journal.folder / "multirun.yaml").unlink(missing_ok=True)
+    return undone
+
+
+def _jobs(config: DictConfig, asked: list[str]) -> list[Composed]:
+    """Every job of the sweep, composed as its launcher will."""
+    loader = GlobalHydra.instance().config_loader()
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(asked)
+    jobs = []
+    for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+        job = loader.load_sweep_config(config, list(combination))
+        jobs.append(composed(job, dict(job.hydra.runtime.choices), list(job.hydra.overrides.task)))
+    return jobs
+
+
+def _move_to(config: DictConfig, folder: Path) -> None:
+    """Let the sweep's folder be ``folder``, for Hydra here and in every job."""
+    with read_write(config), open_dict(config):
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+
+
+def _show(jobs: list[Composed], name: str) -> None:
+    # Imported now: the stages need torch, which --help and refusals do not.
+    from taskbasis.sweeps.plan import plan_sweep, plan_table
+
+    console = Console()
+    with console.status(f"planning {len(jobs)} jobs"):
+        plan = plan_sweep(jobs)
+    console.print(plan_table(plan, name))
