@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from taskbasis import parallel
-from taskbasis.basis import BasisMethod
+from taskbasis.basis import PCA, Autoencoder, BasisMethod
 from taskbasis.config import Composed
 from taskbasis.data.suite import Suite, TaskSpec, find_tasks
 from taskbasis.errors import ConfigError
+from taskbasis.importers.published import FolderSource, FusionBench, ModelSource, PublishedBasis, TallMasks
 from taskbasis.merging import MergeMethod
 from taskbasis.models.clip import ClipModel
 from taskbasis.store import Store
@@ -23,7 +25,7 @@ from taskbasis.training.recipe import Recipe
 
 GROUPS_WITH_TARGETS = ("model", "suite", "basis", "merge", "search")
 PROTOCOLS = ("addition", "negation")
-SOURCES = ("train",)
+SOURCES = ("train", "folder", "tall_masks", "fusion_bench", "published_bases")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
@@ -35,6 +37,10 @@ class Plan:
     clip: ClipModel
     suite: Suite
     tasks: tuple[TaskSpec, ...]
+    imported: ModelSource | None
+    """Where fine-tuned models come from; None to train them."""
+    published: PublishedBasis | None
+    """Where a whole basis comes from, so that no fine-tuned model is needed."""
     recipe: Recipe
     finetune_seed: int
     basis: BasisMethod
@@ -71,14 +77,17 @@ def build_plan(composed: Composed) -> Plan:
     clip: ClipModel = instantiate(config.model)
     suite = _suite(config, clip)
     compute = _compute(config.trainer)
+    basis: BasisMethod = instantiate(config.basis)
     return Plan(
         store=Store(config.paths.store),
         clip=clip,
         suite=suite,
         tasks=_tasks(suite, config),
+        imported=_imported(config.checkpoints),
+        published=_published(config, basis),
         recipe=_recipe(config.finetune),
         finetune_seed=config.finetune.seed,
-        basis=instantiate(config.basis),
+        basis=basis,
         merge=instantiate(config.merge),
         alphas=instantiate(config.search).alphas(),
         protocols=tuple(config.evaluation.protocols),
@@ -147,6 +156,33 @@ def _compute(trainer: Any) -> Compute:
         loader_workers=trainer.loader_workers,
         save_every=trainer.save_every,
     )
+
+
+def _imported(checkpoints: DictConfig) -> ModelSource | None:
+    if checkpoints.source == "folder":
+        return FolderSource(Path(checkpoints.root).expanduser())
+    if checkpoints.source == "tall_masks":
+        return TallMasks(repo=checkpoints.repo, revision=checkpoints.revision)
+    if checkpoints.source == "fusion_bench":
+        return FusionBench(owner=checkpoints.repo, revision=checkpoints.revision)
+    return None
+
+
+def _published(config: DictConfig, basis: BasisMethod) -> PublishedBasis | None:
+    given = config.checkpoints
+    if given.source != "published_bases":
+        return None
+    if not isinstance(basis, Autoencoder | PCA):
+        raise ConfigError(
+            "checkpoints=published_bases: there are basis=ae and basis=pca, of other methods none"
+        )
+    if config.merge.get("inputs") == "tasks":
+        raise ConfigError(
+            "merge.inputs=tasks: published bases come without task vectors; atoms or reconstructed"
+        )
+    root = None if given.root is None else Path(given.root).expanduser()
+    method = "PCA" if isinstance(basis, PCA) else "AE"
+    return PublishedBasis(method, basis.M, root, given.repo, given.revision)
 
 
 def _recipe(finetune: DictConfig) -> Recipe:

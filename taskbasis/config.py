@@ -48,6 +48,9 @@ class CheckpointsConfig:
     """Where fine-tuned models come from."""
 
     source: str = "train"
+    root: str | None = None
+    repo: str | None = None
+    revision: str = "main"
 
 
 @dataclass

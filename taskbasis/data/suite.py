@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +77,9 @@ class Suite(Protocol):
         Raises:
             ConfigError: if the suite cannot have such pixels.
         """
+
+    def files_state(self, tasks: Sequence[str]) -> str:
+        """Hash that changes with the files that the images of these tasks and the control are read from."""
 
     def pixels(self, store: Store, task: str, split: str) -> Artifact:
         """Evaluation pixels (file ``pixels.safetensors``) of split ``val`` or ``test``, made if absent."""

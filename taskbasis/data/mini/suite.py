@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -77,6 +77,10 @@ class MiniSuite:
                 f"suite=vision fits it, or model=tiny fits the suite"
             )
         return self
+
+    def files_state(self, tasks: Sequence[str]) -> str:
+        """See :class:`~taskbasis.data.suite.Suite`; everything is drawn here."""
+        return ""
 
     def pixels(self, store: Store, task: str, split: str) -> Artifact:
         """See :class:`~taskbasis.data.suite.Suite`; here ``train`` is stored in the same way."""

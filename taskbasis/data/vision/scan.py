@@ -20,11 +20,11 @@ from torch import Tensor
 from taskbasis.data.vision.catalog import Dataset
 from taskbasis.data.vision.images import Images, Subset
 from taskbasis.data.vision.readers import Reader
-from taskbasis.data.vision.readers.reader import fingerprint
 from taskbasis.data.vision.splits import Part, check_disjoint, check_sizes, cut, identity
 from taskbasis.errors import DataError
 from taskbasis.parallel import default_workers
 from taskbasis.store import Artifact, StageKey, Store
+from taskbasis.store.hashing import files_state
 
 SPLITS = "splits.safetensors"
 Item = TypeVar("Item")
@@ -100,7 +100,7 @@ def scan(store: Store, dataset: Dataset, reader: Reader, kind: str, *, sized: bo
         dataset=dataset.name,
         variant=dataset.variant,
         source=source.describe(),
-        files=fingerprint(reader.place),
+        files=files_state(reader.place),
         sizes=dict(dataset.expected_sizes(source)) if sized else None,
     )
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,12 +21,15 @@ from taskbasis.data.vision.training import CroppedImages, PixelImages
 from taskbasis.data.vision.transforms import evaluation_pixels
 from taskbasis.errors import ConfigError, DataError
 from taskbasis.store import Artifact, StageKey, Store, digest
+from taskbasis.store.hashing import files_state
 from taskbasis.vectors.writer import Entry, TensorWriter
 
 _log = logging.getLogger(__name__)
 AUTO = "auto"
 CONTROL_SPLITS = {"val": None, "train": "train"}
 """Where the control's validation images come from, and the variant of the dataset that has them."""
+_scans: dict[tuple[VisionSuite, Path, str], Scan] = {}
+"""Listing the files of a dataset takes seconds: once in a process is enough."""
 TRAIN_CACHES = ("none", "resized")
 
 
@@ -151,6 +153,11 @@ class VisionSuite:
             f"--suite vision --tasks {name} --root {self.root}"
         )
 
+    def files_state(self, tasks: Sequence[str]) -> str:
+        """See :class:`~taskbasis.data.suite.Suite`."""
+        places = {name: [r.place for r in self.readers(name).values()] for name in (*tasks, CONTROL)}
+        return digest({name: [files_state(place) for place in found] for name, found in places.items()})
+
     def pixels(self, store: Store, task: str, split: str) -> Artifact:
         """See :class:`~taskbasis.data.suite.Suite`; ``train`` gives all training images in the same way."""
         found, transpose = self._found(store, task)
@@ -185,7 +192,10 @@ class VisionSuite:
 
     def _found(self, store: Store, task: str) -> tuple[Scan, bool]:
         """What there is of a task, and whether its pictures are transposed."""
-        found = _scan(self, store.root, task)
+        known = (self, store.root, task)
+        if known not in _scans:
+            _scans[known] = self.scan(store, task)
+        found = _scans[known]
         described = self.dataset(task)
         kind = found.artifact.meta["source"]["kind"]
         return found, bool(described.sources[kind].settings.get("transpose", described.transpose))
@@ -235,9 +245,3 @@ def write_pixels(images: Images, preprocess: Preprocess, path: Path) -> None:
         decoded = threaded(lambda index: to_pixels(images.picture(index)), range(count))
         for index, pixels in enumerate(decoded):
             writer.write("images", index * pixels.numel(), pixels)
-
-
-@lru_cache(maxsize=64)
-def _scan(suite: VisionSuite, store: Path, task: str) -> Scan:
-    """Listing the files of a dataset takes seconds: once in a process is enough."""
-    return suite.scan(Store(store), task)

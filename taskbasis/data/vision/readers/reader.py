@@ -9,7 +9,6 @@ from typing import Protocol
 from taskbasis.data.vision.catalog import Dataset, spelling
 from taskbasis.data.vision.images import Images
 from taskbasis.errors import DataError
-from taskbasis.store import digest
 
 
 class Reader(Protocol):
@@ -38,13 +37,6 @@ class Reader(Protocol):
         Raises:
             DataError: if the source cannot be fetched, saying what to do instead.
         """
-
-
-def fingerprint(place: Path) -> str:
-    """Hash of the names, sizes and times of all files below a folder: equal while nothing changes."""
-    files = sorted(path for path in place.rglob("*") if path.is_file() and not _hidden(path, place))
-    stats = [(path.relative_to(place).as_posix(), path.stat()) for path in files]
-    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
 def labels_by_name(dataset: Dataset, names: Sequence[str], origin: str) -> dict[str, int]:
@@ -98,7 +90,3 @@ def check_order(dataset: Dataset, names: Sequence[str], origin: str) -> None:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _hidden(path: Path, place: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(place).parts)
