@@ -113,7 +113,7 @@ def examine(job: Composed, console: Console) -> list[str]:
 
 
 def compare_zeroshot(job: Composed, console: Console, ready: Sequence[str]) -> bool:
-    """Score the pretrained model on the test images that are there; whether all agree with what was published.
+    """Score the pretrained model on the test images that are there; whether all agree with the field.
 
     Raises:
         TaskbasisError: if the weights or the images cannot be read.
