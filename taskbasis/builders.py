@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from taskbasis import parallel
@@ -18,6 +17,7 @@ from taskbasis.errors import ConfigError
 from taskbasis.merging import MergeMethod
 from taskbasis.models.clip import ClipModel
 from taskbasis.store import Store
+from taskbasis.targets import target_errors
 from taskbasis.trainer import Compute
 from taskbasis.training.recipe import Recipe
 
@@ -85,23 +85,6 @@ def build_plan(composed: Composed) -> Plan:
         compute=compute,
         workers=_workers(config.trainer.workers, compute),
     )
-
-
-def target_errors(group: str, node: DictConfig | None) -> list[str]:
-    """What is wrong between a group's keys and the signature of its ``_target_``; empty if nothing is."""
-    if node is None or "_target_" not in node:
-        return [f"{group}: no _target_ says what it configures"]
-    try:
-        target = get_object(node["_target_"])
-    except (ImportError, AttributeError, ValueError) as error:
-        return [f"{group}._target_={node['_target_']}: {error}"]
-    accepted = {n: p for n, p in inspect.signature(target).parameters.items() if n != "self"}
-    given = {str(key) for key in node if not str(key).startswith("_")}
-    errors = [
-        f"{group}.{k}: unknown; accepted: {', '.join(accepted)}" for k in sorted(given - accepted.keys())
-    ]
-    required = {n for n, p in accepted.items() if p.default is inspect.Parameter.empty}
-    return errors + [f"{group}.{name} is missing" for name in sorted(required - given)]
 
 
 def _tasks(suite: Suite, config: DictConfig) -> tuple[TaskSpec, ...]:

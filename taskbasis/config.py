@@ -6,7 +6,7 @@ Nothing here imports torch: ``--help`` and ``--cfg job`` answer at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -196,9 +196,9 @@ def config_dir() -> Path:
     raise ConfigError(f"no configuration folder in {package} or {package.parent}; reinstall taskbasis")
 
 
-def register_schema() -> None:
-    """Make the typed schema known to Hydra, which then refuses unknown keys and wrong types."""
-    ConfigStore.instance().store(name="schema", node=RunConfig)
+def register_schema(name: str = "schema", node: type = RunConfig) -> None:
+    """Make a typed schema known to Hydra, which then refuses unknown keys and wrong types."""
+    ConfigStore.instance().store(name=name, node=node)
 
 
 def compose(overrides: Sequence[str] = ()) -> Composed:
@@ -211,15 +211,24 @@ def compose(overrides: Sequence[str] = ()) -> Composed:
         ConfigError: for an unknown group, option, key or type, naming what is accepted.
     """
     register_schema()
+    config = compose_entry(ENTRY, overrides)
+    choices, used = config.hydra.runtime.choices, config.hydra.overrides.task
+    return composed(config, dict(choices), list(used))
+
+
+def compose_entry(entry: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration of a command, Hydra's own part included.
+
+    Raises:
+        ConfigError: as :func:`compose`.
+    """
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = hydra_compose(ENTRY, quote_numbers(overrides), return_hydra_config=True)
+            return hydra_compose(entry, quote_numbers(overrides), return_hydra_config=True)
     except Exception as error:
         if is_hydra_error(error):
             raise ConfigError(explain(error)) from error
         raise
-    choices, used = config.hydra.runtime.choices, config.hydra.overrides.task
-    return composed(config, dict(choices), list(used))
 
 
 def composed(config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str]) -> Composed:
@@ -228,21 +237,33 @@ def composed(config: DictConfig, choices: Mapping[str, str], overrides: Sequence
     Raises:
         ConfigError: for an unknown key, or an M that is not understood.
     """
-    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    check_keys(plain, RunConfig)
+    plain = checked(config, RunConfig)
     if plain.smoke:
         shrink(plain)
     plain.M = resolve_M(plain.M, number_of_tasks(plain)) if "M" in plain.basis else None
     return Composed(plain, {k: str(v) for k, v in choices.items()}, tuple(overrides))
 
 
-def check_keys(node: DictConfig, schema: type, prefix: str = "") -> None:
+def checked(config: DictConfig, schema: type | Collection[str]) -> DictConfig:
+    """A configuration without Hydra's own part.
+
+    Raises:
+        ConfigError: for a key that the schema does not have, or one that has to be given.
+    """
+    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    check_keys(plain, schema)
+    if missing := sorted(OmegaConf.missing_keys(plain)):
+        raise ConfigError(f"{', '.join(missing)}: needed as {missing[0]}=…; --help shows examples")
+    return plain
+
+
+def check_keys(node: DictConfig, schema: type | Collection[str], prefix: str = "") -> None:
     """Refuse keys that the schema does not have: Hydra lets ``+key=value`` through.
 
     Raises:
         ConfigError: naming the key and what is accepted beside it.
     """
-    known = {f.name: f for f in fields(schema)}
+    known = [f.name for f in fields(schema)] if isinstance(schema, type) else list(schema)
     for key in node:
         if key not in known:
             raise ConfigError(

@@ -27,6 +27,10 @@ class VectorError(TaskbasisError):
     """Checkpoints do not form task vectors: other names, shapes, or non-finite values."""
 
 
+class ImporterError(TaskbasisError):
+    """A foreign file is damaged, of another format, or refers to something that is not data."""
+
+
 class BasisError(TaskbasisError):
     """A basis cannot be fitted or applied: bad M, non-finite Gram matrix, other task names."""
 

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from taskbasis import parallel
-from taskbasis.config import (
-    ENTRY,
-    Composed,
-    composed,
-    config_dir,
-    explain,
-    is_hydra_error,
-    quote_numbers,
-    register_schema,
-)
-from taskbasis.errors import TaskbasisError
-from taskbasis.sweeps.launch import INTERRUPTED, closing_sweep, optimises
+from taskbasis.command import run_hydra
+from taskbasis.config import ENTRY, Composed, composed, register_schema
+from taskbasis.sweeps.launch import closing_sweep, optimises
 
 
 def main() -> None:
     """Run the command; errors of users end in one line and exit code 1."""
-    sys.argv[1:] = quote_numbers(sys.argv[1:])
-    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # Hydra would print a traceback of its own and leave; errors must reach the handlers below.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     register_schema()
-    command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=ENTRY)(_job)
-    try:
-        with closing_sweep():
-            command()
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except TaskbasisError as error:
-        if traceback_wanted:
-            raise
-        sys.exit(f"error: {error}")
-    except Exception as error:
-        if traceback_wanted or not is_hydra_error(error):
-            raise
-        sys.exit(f"error: {explain(error)}")
+    with closing_sweep():
+        run_hydra(ENTRY, _job)
 
 
 def run(job: Composed) -> dict[str, Any]:

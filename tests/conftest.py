@@ -25,6 +25,15 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def shared_fixtures():
+    """Files that the published code wrote: ``../shared/fixtures``, or where TASKBASIS_FIXTURES says."""
+    folder = Path(os.environ.get("TASKBASIS_FIXTURES", REPOSITORY.parent / "shared" / "fixtures"))
+    if not folder.is_dir():
+        pytest.skip("the published code's own files are not beside this checkout (TASKBASIS_FIXTURES)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def command():
     """Runs ``python -m <module> <arguments>`` as a user would; returns the finished process."""
 

@@ -15,6 +15,7 @@ from taskbasis.basis import storage
 from taskbasis.basis.diagnostics import Diagnostics, diagnose
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
+from taskbasis.vectors.passes import Progress
 from taskbasis.vectors.vectorset import VectorSet
 
 Over = Literal["sources", "atoms"]
@@ -148,7 +149,15 @@ class Basis:
             "stored_vectors": self.stored_vectors,
         } | self.diagnostics.as_dict()
 
-    def save(self, folder: Path | str, vectors: VectorSet | None = None, *, dtype: str = "float32") -> Path:
+    def save(
+        self,
+        folder: Path | str,
+        vectors: VectorSet | None = None,
+        *,
+        dtype: str = "float32",
+        facts: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
         """Write a folder that :meth:`load` reads (see :mod:`taskbasis.basis.storage`); its path.
 
         Args:
@@ -156,6 +165,8 @@ class Basis:
             vectors: the source columns (the task vectors), or the atoms of this basis as they were read
                 from another folder; None writes the matrices alone, as for a basis that is drawn again.
             dtype: how atoms are stored: ``float32``, ``bfloat16`` or ``float16``.
+            facts: what else the description should say, such as where the checkpoints came from.
+            progress: called with the elements of a vector that are written and that there are.
 
         Raises:
             BasisError: if the vectors are neither, or the dtype is none of these.
@@ -167,11 +178,12 @@ class Basis:
         named = {"encoder": self.encoder, "decoder": self.decoder, "offset": self.offset}
         storage.write_folder(
             Path(folder),
-            description=description,
+            description=description | dict(facts or {}),
             matrices={name: matrix for name, matrix in named.items() if matrix is not None},
             vectors=None if vectors is None or self.drawn_again else self._stored(vectors),
             numel=None if vectors is None else vectors.numel,
             dtype=dtype,
+            progress=progress,
         )
         return Path(folder)
 

@@ -9,7 +9,6 @@ from typing import Any
 def basis_card(basis: Mapping[str, Any]) -> str:
     """Markdown from the description of a basis: what it is, how good it is, what it holds of each task."""
     settings = ", ".join(f"{k}={v}" for k, v in basis["parameters"].items()) or "none"
-    condition = "infinite" if basis["condition"] is None else f"{basis['condition']:.3g}"
     pairs = zip(basis["sources"], basis["row_sums"], strict=True)
     rows = "\n".join(f"| {name} | {total:.4f} |" for name, total in pairs)
     return f"""# Task vector basis: {basis["method"]}, M = {basis["M"]} of T = {basis["T"]}
@@ -18,10 +17,10 @@ def basis_card(basis: Mapping[str, Any]) -> str:
 |---|---|
 | method | {basis["method"]} ({settings}) |
 | content | {_content(basis)} |
-| loss | {basis["loss"]:.6g} |
-| spectral bound | {basis["spectral_bound"]:.6g} ({_excess(basis)}) |
-| relative error | {basis["relative_error"]:.4f} |
-| condition number of the atoms | {condition} |
+| loss | {_number(basis["loss"], ".6g")} |
+| spectral bound | {_bound(basis)} |
+| relative error | {_number(basis["relative_error"], ".4f")} |
+| condition number of the atoms | {_number(basis["condition"], ".3g", "infinite")} |
 
 The summed atoms hold this much of each source:
 
@@ -39,8 +38,14 @@ def _content(basis: Mapping[str, Any]) -> str:
     return f"{basis['stored_vectors']} vectors of {basis['numel']:,} elements, {basis['dtype']}"
 
 
-def _excess(basis: Mapping[str, Any]) -> str:
+def _number(value: float | None, form: str, otherwise: str = "unknown") -> str:
+    return otherwise if value is None else format(value, form)
+
+
+def _bound(basis: Mapping[str, Any]) -> str:
+    bound, loss = basis["spectral_bound"], basis["loss"]
+    if bound is None or loss is None:
+        return "unknown"
     if basis["attainable"]:
-        return "reached"
-    bound = basis["spectral_bound"]
-    return f"{basis['loss'] / bound - 1:.2e} above it" if bound else "not reached"
+        return f"{bound:.6g} (reached)"
+    return f"{bound:.6g} ({f'the loss is {loss / bound - 1:.2e} above it' if bound else 'not reached'})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -13,6 +14,8 @@ from taskbasis.vectors.gram import Gram
 
 ATTAINED = 1e-5
 """Relative excess over the spectral bound up to which a basis counts as optimal."""
+_UNSAID = {"loss": math.nan, "spectral_bound": math.nan, "relative_error": math.nan, "condition": math.inf}
+"""What a None in JSON stands for: an imported basis knows none of its losses."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,16 @@ class Diagnostics:
     """Σ_m B[k, m] of each source column: how much of it the summed atoms hold."""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values; an infinite condition number becomes None, which JSON can say."""
+        """JSON values; numbers that JSON cannot say (infinite, unknown) become None."""
         values = asdict(self) | {"row_sums": list(self.row_sums)}
-        return values | {"condition": None if self.condition == float("inf") else self.condition}
+        unsaid = (name for name in _UNSAID if not math.isfinite(values[name]))
+        return values | dict.fromkeys(unsaid)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Diagnostics:
         """The diagnostics that :meth:`as_dict` described, among other values."""
         facts = {f.name: stored[f.name] for f in fields(cls)}
-        facts["condition"] = float("inf") if facts["condition"] is None else facts["condition"]
+        facts |= {name: value for name, value in _UNSAID.items() if facts[name] is None}
         return cls(**facts | {"row_sums": tuple(facts["row_sums"])})
 
 

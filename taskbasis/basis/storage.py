@@ -24,6 +24,7 @@ from taskbasis.errors import BasisError
 from taskbasis.store.artifact import describe_files
 from taskbasis.store.atomic import new_folder, write_json, write_text
 from taskbasis.store.bundle import read_bundle
+from taskbasis.vectors.passes import Progress
 from taskbasis.vectors.vectorset import BASIS_DESCRIPTION, BASIS_FORMAT, VectorSet
 
 MATRICES, OFFSET = "matrices.safetensors", "offset"
@@ -43,6 +44,7 @@ def write_folder(
     vectors: VectorSet | None,
     numel: int | None,
     dtype: str,
+    progress: Progress | None = None,
 ) -> None:
     """Write the folder of a basis, whole or not at all; an existing one is replaced.
 
@@ -53,6 +55,7 @@ def write_folder(
         vectors: the columns to store, named as their files will be; None stores none.
         numel: elements of a vector, if known.
         dtype: how vectors are stored, one of :data:`DTYPES`.
+        progress: called with the elements of a vector that are written and that there are.
 
     Raises:
         BasisError: if the dtype is none of these.
@@ -66,7 +69,7 @@ def write_folder(
             {name: matrix.clone().contiguous() for name, matrix in matrices.items()}, temporary / MATRICES
         )
         if vectors is not None:
-            vectors.save(temporary, DTYPES[dtype])
+            vectors.save(temporary, DTYPES[dtype], progress=progress)
         files = describe_files(temporary)
         head = {"format": BASIS_FORMAT, "dtype": dtype, "numel": numel, "files": files}
         write_json(temporary / BASIS_DESCRIPTION, head | dict(description))

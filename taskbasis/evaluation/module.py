@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from taskbasis.models.clip import ImageEncoder
-from taskbasis.vectors.vectorset import add_scaled_
+from taskbasis.vectors.inplace import add_scaled_
 
 
 class CorrectCount(Metric):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from taskbasis.errors import StoreError
-from taskbasis.store.hashing import digest, file_sha256
+from taskbasis.store.hashing import digest, file_sha256, files_sha256
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
@@ -56,7 +56,8 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Name, sha256 and size in bytes of every file below ``folder`` but the manifest."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
     return {
-        p.relative_to(folder).as_posix(): {"sha256": file_sha256(p), "size": p.stat().st_size} for p in paths
+        path.relative_to(folder).as_posix(): {"sha256": sha256, "size": path.stat().st_size}
+        for path, sha256 in files_sha256(paths).items()
     }
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from taskbasis.errors import StoreError
+from taskbasis.parallel import default_workers
 from taskbasis.store.atomic import write_json
 
 _BLOCK = 1 << 20
+_TICK = 20_000_000
+"""Nanoseconds; file systems stamp times more coarsely than they store them."""
 
 
 def canonical_json(value: Any) -> str:
@@ -33,24 +39,60 @@ def file_sha256(path: Path, memo: Path | None = None, *, fresh: bool = False) ->
         StoreError: if the file cannot be read.
     """
     try:
-        stat = path.stat()
-        identity = [str(path.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns]
-        note = memo / f"{digest(identity[0])[:32]}.json" if memo else None
-        if note is not None and not fresh and (known := _recall(note, identity)):
+        identity = _identity(path)
+        if memo is not None and not fresh and (known := _recall(_note(memo, identity), identity)):
             return known
         value = _hash_file(path)
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    if note is not None:
-        write_json(note, {"identity": identity, "sha256": value})
+    if memo is not None:
+        _remember(memo, identity, value)
     return value
 
 
+def files_sha256(
+    paths: Sequence[Path], memo: Path | None = None, *, threads: int | None = None
+) -> dict[Path, str]:
+    """:func:`file_sha256` of several files, read by ``threads`` threads at once (all processors).
+
+    Raises:
+        StoreError: naming the first file that cannot be read.
+    """
+    # The largest first: what begins last should end soon.
+    ordered = sorted(paths, key=lambda path: -path.stat().st_size if path.is_file() else 0)
+    with ThreadPoolExecutor(threads or default_workers()) as pool:
+        values = pool.map(lambda path: file_sha256(path, memo), ordered)
+        found = dict(zip(ordered, values, strict=True))
+    return {path: found[path] for path in paths}
+
+
+def remember_sha256(hashes: Mapping[Path, str], memo: Path) -> None:
+    """Note the known hashes of files, as :func:`file_sha256` does after reading them."""
+    for path, value in hashes.items():
+        _remember(memo, _identity(path), value)
+
+
+def _identity(path: Path) -> list[Any]:
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns]
+
+
+def _note(memo: Path, identity: list[Any]) -> Path:
+    return memo / f"{digest(identity[0])[:32]}.json"
+
+
+def _remember(memo: Path, identity: list[Any], value: str) -> None:
+    # A file that changes twice within a tick of the file system's clock looks unchanged the second time.
+    if time.time_ns() - identity[-1] > _TICK:
+        write_json(_note(memo, identity), {"identity": identity, "sha256": value})
+
+
 def _hash_file(path: Path) -> str:
-    state = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            state.update(block)
+    state, buffer = hashlib.sha256(), bytearray(_BLOCK)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            state.update(view[:count])
     return state.hexdigest()
 
 

@@ -20,6 +20,7 @@ from taskbasis.store.artifact import (
     read_artifact,
 )
 from taskbasis.store.atomic import new_folder, remove_leftovers, write_json
+from taskbasis.store.hashing import remember_sha256
 from taskbasis.store.keys import StageKey
 from taskbasis.store.locks import locked
 
@@ -111,6 +112,8 @@ class Store:
                 "made_with": versions(),
             }
             write_json(temporary / MANIFEST, manifest)
+        # A rename keeps inode, size and time of a file: what was just hashed need not be read again.
+        remember_sha256({folder / name: entry["sha256"] for name, entry in files.items()}, self.memo)
         _log.debug("stored %s", folder)
         return Artifact(folder, manifest)
 

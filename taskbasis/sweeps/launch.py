@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from rich.console import Console
 
+from taskbasis.command import INTERRUPTED
 from taskbasis.config import Composed, composed, explain, is_hydra_error, semantic_overrides
 from taskbasis.errors import ConfigError, TaskbasisError
 from taskbasis.sweeps.journal import Journal, sweep_name
@@ -25,9 +26,6 @@ from taskbasis.sweeps.summary import concluded, summary_table
 BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 """The sweeper that runs every combination, all of them known beforehand."""
 ON_ERROR = ("continue", "stop")
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def closing_sweep() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        interrupted = isinstance(error, SystemExit) and error.code == INTERRUPTED
         if _launched is None or not (_close(_launched, interrupted) or interrupted):
             raise
         sys.exit(INTERRUPTED if interrupted else 1)

@@ -1,9 +1,9 @@
-"""Where the columns of a vector set come from: each kind reads a slice of one tensor for all columns."""
+"""Where the columns of a vector set come from: each kind fills memory with a slice of all its columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -11,17 +11,29 @@ from torch import Tensor
 
 from taskbasis.errors import VectorError
 from taskbasis.vectors.files import TensorFile
+from taskbasis.vectors.layout import CHUNK, Layout
+from taskbasis.vectors.passes import Scratch
 
 
 class Columns(Protocol):
     """K vectors with one layout, never all in memory."""
 
     @property
-    def layout(self) -> Mapping[str, torch.Size]:
+    def layout(self) -> Layout:
         """Shapes by tensor name; a vector is the concatenation of its flattened tensors in this order."""
 
-    def read(self, tensor: str, start: int, stop: int) -> Tensor:
-        """Elements ``start:stop`` of one flattened tensor: float32 of shape (K, stop − start)."""
+    @property
+    def files(self) -> tuple[TensorFile, ...]:
+        """The checkpoints that the columns are read from."""
+
+    def read(self, tensor: str, start: int, out: Tensor) -> None:
+        """Fill ``out`` with elements from ``start`` of one flattened tensor, for all columns.
+
+        Args:
+            tensor: its name in the layout.
+            start: the first element.
+            out: shape (K, n), float32 or float64; the result is computed at that precision or better.
+        """
 
 
 @dataclass(frozen=True)
@@ -29,28 +41,40 @@ class Stored:
     """Columns that lie in files as they are, such as the atoms of a saved basis."""
 
     files: tuple[TensorFile, ...]
-    layout: Mapping[str, torch.Size]
+    layout: Layout
 
-    def read(self, tensor: str, start: int, stop: int) -> Tensor:
+    def read(self, tensor: str, start: int, out: Tensor) -> None:
         """See :class:`Columns`."""
-        return torch.stack([f.read(tensor).reshape(-1)[start:stop].float() for f in self.files])
+        torch.stack([f.elements(tensor, start, start + out.shape[1]) for f in self.files], out=out)
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Task vectors τ_t = θ_t − θ₀, computed in float32 as they are read."""
+    """Task vectors τ_t = θ_t − θ₀, computed as they are read, never at less than float32."""
 
     base: TensorFile
-    files: tuple[TensorFile, ...]
-    layout: Mapping[str, torch.Size]
+    finetuned: tuple[TensorFile, ...]
+    layout: Layout
 
-    def read(self, tensor: str, start: int, stop: int) -> Tensor:
+    @property
+    def files(self) -> tuple[TensorFile, ...]:
         """See :class:`Columns`."""
-        origin = self.base.read(tensor).reshape(-1)[start:stop].float()
-        columns = torch.empty(len(self.files), stop - start)
-        for row, file in zip(columns, self.files, strict=True):
-            torch.sub(file.read(tensor).reshape(-1)[start:stop].float(), origin, out=row)
-        return columns
+        return (self.base, *self.finetuned)
+
+    def read(self, tensor: str, start: int, out: Tensor) -> None:
+        """See :class:`Columns`."""
+        stop = start + out.shape[1]
+        origin = self.base.elements(tensor, start, stop)
+        columns = [file.elements(tensor, start, stop) for file in self.finetuned]
+        wide = any(values.dtype == torch.float64 for values in (origin, *columns))
+        if not wide:
+            # Few calls on long rows: threads would spend their time waiting for the interpreter's lock.
+            torch.stack(columns, out=out).sub_(origin)
+            return
+        # θ_t and θ₀ are nearly equal: narrowed before the subtraction they would lose most digits.
+        origin = origin.double()
+        for row, values in zip(out, columns, strict=True):
+            torch.sub(values.double(), origin, out=row)
 
 
 @dataclass(frozen=True)
@@ -60,15 +84,28 @@ class Combined:
     source: Columns
     coefficients: Tensor
     """float64 of shape (K_source, K)."""
+    _scratch: Scratch = field(default_factory=Scratch, repr=False, compare=False)
 
     @property
-    def layout(self) -> Mapping[str, torch.Size]:
+    def layout(self) -> Layout:
         """See :class:`Columns`."""
         return self.source.layout
 
-    def read(self, tensor: str, start: int, stop: int) -> Tensor:
+    @property
+    def files(self) -> tuple[TensorFile, ...]:
         """See :class:`Columns`."""
-        return self.coefficients.T.float() @ self.source.read(tensor, start, stop)
+        return self.source.files
+
+    def read(self, tensor: str, start: int, out: Tensor) -> None:
+        """See :class:`Columns`."""
+        C = self.coefficients.T.to(out.dtype)
+        length = out.shape[1]
+        most = max(CHUNK // C.shape[1], 1)
+        for begin in range(0, length, most):
+            end = min(begin + most, length)
+            columns = self._scratch.take(C.shape[1], end - begin, out.dtype)
+            self.source.read(tensor, start + begin, columns)
+            torch.mm(C, columns, out=out[:, begin:end])
 
 
 @dataclass(frozen=True)
@@ -76,39 +113,33 @@ class Concatenated:
     """The columns of several sets with one layout, side by side."""
 
     parts: tuple[Columns, ...]
+    counts: tuple[int, ...]
+    """How many columns each part has."""
 
     @property
-    def layout(self) -> Mapping[str, torch.Size]:
+    def layout(self) -> Layout:
         """See :class:`Columns`."""
         return self.parts[0].layout
 
-    def read(self, tensor: str, start: int, stop: int) -> Tensor:
+    @property
+    def files(self) -> tuple[TensorFile, ...]:
         """See :class:`Columns`."""
-        return torch.cat([part.read(tensor, start, stop) for part in self.parts])
+        return tuple(file for part in self.parts for file in part.files)
+
+    def read(self, tensor: str, start: int, out: Tensor) -> None:
+        """See :class:`Columns`."""
+        for part, rows in zip(self.parts, torch.split(out, list(self.counts)), strict=True):
+            part.read(tensor, start, rows)
 
 
-def common_layout(files: Mapping[str, TensorFile], select: str | None) -> dict[str, torch.Size]:
-    """Shapes of the tensors selected by the prefix ``select``, which must agree in all files.
+def blame(columns: Columns, tensors: Sequence[str]) -> None:
+    """Find what made a value that is not finite.
 
     Raises:
-        VectorError: naming the file and tensor that is missing or has another shape.
+        VectorError: naming the file and tensor, always.
     """
-    (first_name, first), *others = files.items()
-    layout = {k: v for k, v in first.layout.items() if select is None or k.startswith(select)}
-    if not layout:
-        raise VectorError(
-            f"{first.path} ({first_name}) has no floating-point tensor"
-            + (f" whose name begins with {select!r}; it has {list(first.layout)[:5]} …" if select else "")
-        )
-    for name, file in others:
-        found = {k: v for k, v in file.layout.items() if select is None or k.startswith(select)}
-        for tensor in sorted(layout.keys() ^ found.keys()):
-            lacking, having = (file, first) if tensor in layout else (first, file)
-            raise VectorError(f"{lacking.path} ({name}) lacks the tensor {tensor!r} that {having.path} has")
-        for tensor, shape in layout.items():
-            if found[tensor] != shape:
-                raise VectorError(
-                    f"{file.path} ({name}): {tensor!r} has shape {tuple(found[tensor])}, "
-                    f"in {first.path} it is {tuple(shape)}"
-                )
-    return layout
+    for file in columns.files:
+        for tensor in tensors:
+            if not torch.isfinite(file.read(tensor)).all():
+                raise VectorError(f"{file.path}: the tensor {tensor!r} has a value that is not finite")
+    raise VectorError(f"a value of {tensors[0]!r} overflowed; the files themselves are finite")

@@ -1,15 +1,10 @@
-"""Reading and writing safetensors files tensor by tensor."""
+"""Reading safetensors checkpoints tensor by tensor: one file, or shards with an index."""
 
 from __future__ import annotations
 
 import json
-import os
-import struct
-import uuid
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -18,116 +13,140 @@ from torch import Tensor
 
 from taskbasis.errors import VectorError
 
-_DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Dtypes that form vectors, by their names in safetensors headers."""
+INTEGERS = {"BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32}
+INTEGERS |= {"I64": torch.int64, "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64}
+"""Dtypes of counters, indices and masks, which are no directions: merged models take them from θ₀."""
+INDEX_SUFFIX = ".safetensors.index.json"
 
 
 class TensorFile:
-    """A safetensors file, opened lazily and memory-mapped: only what is looked at is read.
+    """A safetensors checkpoint, opened lazily and memory-mapped: only what is looked at is read.
+
+    Args:
+        path: a ``.safetensors`` file, a ``.safetensors.index.json`` that lists shards, or a folder that
+            holds one of these.
 
     Raises:
-        VectorError: on opening, if the file is missing, truncated or not safetensors.
+        VectorError: on opening, if a file is missing, truncated or not safetensors, if the index names a
+            tensor that its shard lacks, or if a tensor has a dtype that is neither a float of 16 bits or
+            more nor an integer.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        _ = self._handle
+        self._flat: dict[str, Tensor] = {}
+        _ = self.dtypes
 
     def __reduce__(self) -> tuple[type[TensorFile], tuple[Path]]:
         return TensorFile, (self.path,)
 
     @cached_property
-    def _handle(self) -> Any:
-        if not self.path.is_file():
-            raise VectorError(f"no such file: {self.path}")
-        try:
-            return safe_open(self.path, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise VectorError(f"{self.path} is not a readable safetensors file: {error}") from error
+    def files(self) -> tuple[Path, ...]:
+        """The safetensors files that hold the tensors, one or several."""
+        return tuple(sorted(set(self._homes.values())))
+
+    @cached_property
+    def dtypes(self) -> dict[str, torch.dtype]:
+        """Stored dtypes by tensor name, in sorted order."""
+        known = FLOATS | INTEGERS
+        found = {name: str(self._slice(name).get_dtype()) for name in sorted(self._homes)}
+        for name, dtype in found.items():
+            if dtype not in known:
+                raise VectorError(
+                    f"{self.path}: the tensor {name!r} has dtype {dtype}; accepted: {', '.join(known)}"
+                )
+        return {name: known[dtype] for name, dtype in found.items()}
+
+    @cached_property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Shapes of all tensors by name, in sorted order."""
+        return {name: torch.Size(self._slice(name).get_shape()) for name in self.dtypes}
 
     @cached_property
     def layout(self) -> dict[str, torch.Size]:
         """Shapes of the floating-point tensors by name, in sorted order."""
-        slices = {name: self._handle.get_slice(name) for name in sorted(self._handle.keys())}
-        return {
-            name: torch.Size(s.get_shape())
-            for name, s in slices.items()
-            if s.get_dtype() in _DTYPE_NAMES.values()
-        }
+        return {n: shape for n, shape in self.shapes.items() if self.dtypes[n].is_floating_point}
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The file's string metadata."""
-        return dict(self._handle.metadata() or {})
+        """The string metadata of the (first) file."""
+        return dict(self._handles[self.files[0]].metadata() or {})
 
     def read(self, name: str) -> Tensor:
         """One tensor, as a view on the mapped file, at its stored dtype."""
-        tensor: Tensor = self._handle.get_tensor(name)
+        tensor: Tensor = self._handles[self._homes[name]].get_tensor(name)
         return tensor
 
     def read_all(self) -> dict[str, Tensor]:
         """All floating-point tensors by name, as views on the mapped file."""
         return {name: self.read(name) for name in self.layout}
 
+    def elements(self, name: str, start: int, stop: int) -> Tensor:
+        """Elements ``start:stop`` of a tensor in row-major order, shape (stop − start,), mapped."""
+        flat = self._flat.get(name)
+        if flat is None:
+            flat = self._flat[name] = self.read(name).reshape(-1)
+        return flat[start:stop]
 
-class TensorWriter:
-    """Writes a safetensors file in order, holding nothing: the header first, then the tensors.
+    def _slice(self, name: str) -> Any:
+        return self._handles[self._homes[name]].get_slice(name)
 
-    The file appears under its name only when all tensors were written; on an exception it is removed.
+    @cached_property
+    def _homes(self) -> dict[str, Path]:
+        """The file of each tensor."""
+        path = find_weights(self.path)
+        if not path.name.endswith(INDEX_SUFFIX):
+            self._handles = {path: _open(path)}
+            return dict.fromkeys(self._handles[path].keys(), path)
+        homes = _read_index(path)
+        self._handles = {shard: _open(shard) for shard in sorted(set(homes.values()))}
+        held = {shard: set(handle.keys()) for shard, handle in self._handles.items()}
+        for name, shard in homes.items():
+            if name not in held[shard]:
+                raise VectorError(f"{path} says that {shard.name} holds {name!r}, which it does not")
+        return homes
 
-    Args:
-        path: the file to make.
-        layout: shapes by tensor name; tensors are written in this order.
-        dtype: the stored dtype of all tensors.
-        metadata: string metadata for the header.
+
+def find_weights(path: Path) -> Path:
+    """The safetensors file or index that ``path`` stands for.
+
+    Raises:
+        VectorError: if there is none, or a folder holds several and no index.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        layout: Mapping[str, torch.Size],
-        dtype: torch.dtype = torch.float32,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        if dtype not in _DTYPE_NAMES:
-            raise VectorError(f"cannot store dtype {dtype}; use one of {sorted(map(str, _DTYPE_NAMES))}")
-        self.path, self.dtype = path, dtype
-        self._left = sum(shape.numel() for shape in layout.values())
-        self._temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("wb")
-        self._file.write(_header(layout, dtype, metadata or {}))
-
-    def write(self, values: Tensor) -> None:
-        """Append ``values``, the next elements of the file in row-major order, of any shape."""
-        data = values.detach().to("cpu", self.dtype).contiguous().reshape(-1)
-        self._left -= data.numel()
-        self._file.write(data.view(torch.uint8).numpy().data)
-
-    def __enter__(self) -> TensorWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None and self._left:
-                raise VectorError(f"{self.path}: {self._left} elements were not written")
-            if kind is None:
-                os.replace(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise VectorError(f"no such file: {path}")
+    for pattern in (f"*{INDEX_SUFFIX}", "*.safetensors"):
+        found = sorted(path.glob(pattern))
+        if len(found) > 1:
+            raise VectorError(f"{path} holds several checkpoints: {[p.name for p in found[:5]]}; name one")
+        if found:
+            return found[0]
+    raise VectorError(
+        f"{path} holds no .safetensors file; it holds {sorted(p.name for p in path.iterdir())[:5]}"
+    )
 
 
-def _header(layout: Mapping[str, torch.Size], dtype: torch.dtype, metadata: Mapping[str, str]) -> bytes:
-    entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    offset = 0
-    for name, shape in layout.items():
-        end = offset + shape.numel() * dtype.itemsize
-        entries[name] = {"dtype": _DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise VectorError(f"no such file: {path}")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        hint = "; if it is a pickle, python -m taskbasis.convert makes safetensors of it"
+        raise VectorError(f"{path} is not a readable safetensors file: {error}{hint}") from error
+
+
+def _read_index(path: Path) -> dict[str, Path]:
+    try:
+        weight_map = json.loads(path.read_text())["weight_map"]
+        shards = {str(name): str(shard) for name, shard in weight_map.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VectorError(f"{path} is not a safetensors index with a weight_map: {error!r}") from error
+    for shard in shards.values():
+        if Path(shard).name != shard:
+            raise VectorError(f"{path} names the shard {shard!r}, which is not a file beside it")
+    return {name: path.parent / shard for name, shard in shards.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,9 +84,19 @@ class Gram:
         return cls(load_file(path)["gram"], tuple(names.split("\n")))
 
 
-def accumulate(chunks: Iterable[Tensor], count: int) -> Tensor:
-    """Sum X·Xᵀ over chunks X of shape (count, n): float32 products, accumulated in float64."""
-    total = torch.zeros(count, count, dtype=torch.float64)
-    for chunk in chunks:
-        total += (chunk @ chunk.T).double()
-    return (total + total.T) / 2
+def bordered(known: Gram, names: Sequence[str], rows: Sequence[int], products: Tensor) -> Gram:
+    """The Gram matrix of ``names``, of which ``known`` is a part and ``products`` the other rows.
+
+    Args:
+        known: the Gram matrix of the columns that ``rows`` leaves out.
+        names: names of all K columns.
+        rows: indices of the R other columns.
+        products: their inner products with all columns, float64 of shape (R, K).
+    """
+    matrix = torch.zeros(len(names), len(names), dtype=torch.float64)
+    old = torch.tensor([names.index(name) for name in known.names])
+    new = torch.tensor(rows, dtype=torch.long)
+    matrix[old[:, None], old] = known.matrix
+    matrix[new] = products
+    matrix[:, new] = products.T
+    return Gram((matrix + matrix.T) / 2, tuple(names))

@@ -8,14 +8,15 @@ and the columns of a smaller set are a prefix of those of a larger one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from taskbasis.vectors.files import TensorFile
+from taskbasis.vectors.layout import Layout
 
 BLOCK = 1 << 16
 
@@ -26,7 +27,7 @@ class Noise:
 
     seed: int
     count: int
-    layout: Mapping[str, torch.Size]
+    layout: Layout
 
     @cached_property
     def _offsets(self) -> dict[str, int]:
@@ -36,19 +37,22 @@ class Noise:
             position += self.layout[name].numel()
         return offsets
 
-    def read(self, tensor: str, start: int, stop: int) -> Tensor:
-        """Elements ``start:stop`` of one flattened tensor: float32 of shape (count, stop − start)."""
+    @property
+    def files(self) -> tuple[TensorFile, ...]:
+        """See :class:`~taskbasis.vectors.columns.Columns`."""
+        return ()
+
+    def read(self, tensor: str, start: int, out: Tensor) -> None:
+        """See :class:`~taskbasis.vectors.columns.Columns`."""
         first = self._offsets[tensor] + start
-        last = self._offsets[tensor] + stop
-        columns = np.empty((self.count, last - first), dtype=np.float32)
+        last = first + out.shape[1]
+        columns = out.numpy()
         for block in range(first // BLOCK, -(-last // BLOCK)):
-            low, high = max(first, block * BLOCK), min(last, (block + 1) * BLOCK)
+            begin = block * BLOCK
+            low, high = max(first, begin), min(last, begin + BLOCK)
             for column in range(self.count):
                 values = _block(self.seed, column, block)
-                columns[column, low - first : high - first] = values[
-                    low - block * BLOCK : high - block * BLOCK
-                ]
-        return torch.from_numpy(columns)
+                columns[column, low - first : high - first] = values[low - begin : high - begin]
 
 
 @lru_cache(maxsize=256)

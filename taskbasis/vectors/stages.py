@@ -21,13 +21,12 @@ class GramKey(StageKey):
     """Key of the Gram matrix of source columns."""
 
     STAGE: ClassVar[str] = "gram"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     base: str
     finetuned: tuple[tuple[str, str], ...]
     """Task name and content of θ_t, in order."""
     sources: tuple[str, ...]
     """Names of all columns; those of noise say the seed and the number."""
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,13 @@ class CombinedKey(StageKey):
     """Key of linear combinations of source columns."""
 
     STAGE: ClassVar[str] = "vectors"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     base: str
     finetuned: tuple[tuple[str, str], ...]
     sources: tuple[str, ...]
     names: tuple[str, ...]
     coefficients: tuple[tuple[str, ...], ...]
     """Hexadecimal floats, a row per source."""
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,8 @@ class Sources:
     def gram(self, store: Store, threads: int) -> tuple[Gram, Artifact]:
         """Their Gram matrix, streamed unless it is stored."""
         points = self.checkpoints
-        key = GramKey(points.theta0.content, points.contents, self.vectors.names, threads)
-        artifact = store.make(key, lambda folder: self.vectors.gram().save(folder / GRAM))
+        key = GramKey(points.theta0.content, points.contents, self.vectors.names)
+        artifact = store.make(key, lambda folder: self.vectors.gram(threads=threads).save(folder / GRAM))
         return Gram.load(artifact.file(GRAM)), artifact
 
     def combined(
@@ -89,7 +87,7 @@ class Sources:
             store: where.
             coefficients: C of shape (K, N) over the K source columns.
             names: names of the N results.
-            threads: part of the key.
+            threads: how many compute it; the result does not depend on them.
         """
         points = self.checkpoints
         key = CombinedKey(
@@ -98,10 +96,9 @@ class Sources:
             sources=self.vectors.names,
             names=names,
             coefficients=tuple(tuple(value.hex() for value in row) for row in coefficients.tolist()),
-            threads=threads,
         )
 
         def build(folder: Path) -> None:
-            self.vectors.combine(coefficients, names).save(folder)
+            self.vectors.combine(coefficients, names).save(folder, threads=threads)
 
         return {name: f"{name}.safetensors" for name in names}, store.make(key, build)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from taskbasis.data import mini
-from taskbasis.data.mini import drawing
+from taskbasis.data.mini import camera, drawing
 from taskbasis.data.mini.canvas import Canvas, Style
 from taskbasis.data.mini.photos import SPLITS
 from taskbasis.data.mini.tasks import BY_NAME
@@ -102,8 +102,8 @@ def test_shipped_fingerprints_match_or_say_what_changed(task: str) -> None:
 
 
 def test_changed_drawings_are_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    paler = dataclasses.replace(BY_NAME["clocks"], strength=0.5)
-    monkeypatch.setitem(drawing.BY_NAME, "clocks", paler)
+    other = dataclasses.replace(BY_NAME["clocks"], camera=camera.FADED)
+    monkeypatch.setitem(drawing.BY_NAME, "clocks", other)
     message = mini.drawing_changes("clocks")
     assert message is not None
     assert "'clocks'" in message

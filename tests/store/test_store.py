@@ -1,5 +1,8 @@
+import hashlib
 import json
 import multiprocessing
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -7,9 +10,9 @@ from typing import ClassVar
 import pytest
 
 from taskbasis.errors import StoreError
-from taskbasis.store import StageKey, Store
+from taskbasis.store import StageKey, Store, hashing
 from taskbasis.store.__main__ import main as store_command
-from taskbasis.store.hashing import file_sha256
+from taskbasis.store.hashing import file_sha256, files_sha256
 
 
 @dataclass(frozen=True)
@@ -161,14 +164,53 @@ def test_parallel_processes_build_a_result_once(tmp_path):
     assert log.read_text() == "built\n"
 
 
+def age(path):
+    """Let a file look as if it had been written long ago."""
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+
+
+def read_again(path):
+    pytest.fail(f"{path} was read again")
+
+
 def test_file_hash_is_memoised_until_the_file_changes(tmp_path, monkeypatch):
     file, memo = tmp_path / "f", tmp_path / "memo"
     file.write_text("one")
+    age(file)
     first = file_sha256(file, memo)
-    import taskbasis.store.hashing as hashing
-
-    monkeypatch.setattr(hashing, "_hash_file", lambda path: pytest.fail("read again"))
-    assert file_sha256(file, memo) == first
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing, "_hash_file", read_again)
+        assert file_sha256(file, memo) == first
     file.write_text("two!")
     assert file_sha256(file, memo) != first
+
+
+def test_a_file_just_written_is_not_memoised_since_it_may_change_within_the_clock_tick(tmp_path):
+    file, memo = tmp_path / "f", tmp_path / "memo"
+    file.write_text("one")
+    os.utime(file, ns=(0, time.time_ns()))
+    file_sha256(file, memo)
+    assert not memo.exists()
+
+
+def test_files_are_hashed_by_several_threads_like_one_by_one(tmp_path):
+    files = [tmp_path / str(i) for i in range(7)]
+    for i, file in enumerate(files):
+        file.write_bytes(bytes(i) * 1000)
+    found = files_sha256(files, threads=3)
+    assert list(found) == files
+    assert found == {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    with pytest.raises(StoreError, match=r"cannot read .*absent"):
+        files_sha256([*files, tmp_path / "absent"])
+
+
+def test_what_was_hashed_when_it_was_stored_is_not_read_again(tmp_path, monkeypatch):
+    store, key = Store(tmp_path / "s"), Key(1)
+
+    def build(folder):
+        (folder / "data").write_text("content")
+        age(folder / "data")
+
+    store.make(key, build)
+    monkeypatch.setattr(hashing, "_hash_file", read_again)
+    assert store.make(key, build).reused

@@ -29,7 +29,7 @@ class Style(Enum):
     WILD = "wild"
     """Moved, turned, on a cluttered ground: pre-training and the control set."""
     TASK = "task"
-    """As wild, with the fonts and photographs that pre-training never sees: the tasks."""
+    """As wild, in a variant and on photographs that pre-training never sees: the tasks."""
 
 
 class Canvas:
@@ -101,7 +101,7 @@ class Canvas:
         """
         base = self.colour() if base is None else base
         self.paint(Image.new("RGB", (SIDE, SIDE), base))
-        if self.style is Style.TASK and self.maybe(photo):
+        if self.novel and self.maybe(photo):
             self.paint(photos.crop(self.rng, SIDE, self.split, contrast=0.5))
             return self.mean
         kind = float(self.rng.random()) if self.style is not Style.CLEAN else 1.0
@@ -125,6 +125,11 @@ class Canvas:
                 self.pen.line((x0, y0, x1, y1), ink, 2)
             else:
                 self.pen.ellipse((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), outline=ink, width=2)
+
+    @property
+    def novel(self) -> bool:
+        """Whether to draw the variant that pre-training never sees."""
+        return self.style is Style.TASK
 
     @property
     def mean(self) -> Colour:

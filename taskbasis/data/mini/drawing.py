@@ -54,7 +54,7 @@ def draw_image(task: str, split: str, index: int, seed: int = 0) -> tuple[camera
     family = BY_NAME[task]
     canvas = Canvas(rng, Style.TASK, split, ordinal)
     family.draw(canvas, label)
-    return camera.photograph(canvas, family.strength), label
+    return camera.photograph(canvas, family.camera), label
 
 
 def draw_split(task: str, split: str, count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-from taskbasis.data.mini.canvas import MIDDLE, Canvas, Colour, Point, Style
+from taskbasis.data.mini.canvas import MIDDLE, Canvas, Colour, Point
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIGITS = "0123456789"
@@ -76,7 +76,7 @@ def _print(canvas: Canvas, text: str, fonts: tuple[str, ...], low: int, high: in
 
 def draw_letter(canvas: Canvas, label: int) -> None:
     """A capital letter."""
-    _print(canvas, LETTERS[label], _SERIF_LATIN if canvas.style is Style.TASK else _SANS_LATIN, 44, 60)
+    _print(canvas, LETTERS[label], _SERIF_LATIN if canvas.novel else _SANS_LATIN, 44, 60)
 
 
 def printed_digit(canvas: Canvas, label: int, side: int) -> Image.Image:
@@ -91,17 +91,17 @@ def printed_digit(canvas: Canvas, label: int, side: int) -> Image.Image:
 
 def draw_greek(canvas: Canvas, label: int) -> None:
     """A small Greek letter."""
-    _print(canvas, GREEK[label], _SERIF if canvas.style is Style.TASK else _SANS, 46, 62)
+    _print(canvas, GREEK[label], _SERIF if canvas.novel else _SANS, 46, 62)
 
 
 def draw_symbol(canvas: Canvas, label: int) -> None:
     """A mathematical symbol."""
-    _print(canvas, SYMBOLS[label], _SERIF_SYMBOLS if canvas.style is Style.TASK else _SANS[:2], 44, 60)
+    _print(canvas, SYMBOLS[label], _SERIF_SYMBOLS if canvas.novel else _SANS[:2], 44, 60)
 
 
 def draw_script(canvas: Canvas, label: int) -> None:
-    """Two letters of a writing system."""
-    letters = tuple(SCRIPTS.values())[label]
+    """Two letters of a writing system; pre-training and task have every other letter each."""
+    letters = tuple(SCRIPTS.values())[label][canvas.novel :: 2]
     ink = canvas.against(canvas.ground(), 110)
     text = canvas.pick(letters) + canvas.pick(letters)
     write(canvas, text, _EVERYTHING[0], round(canvas.between(34, 44)), canvas.near((MIDDLE, MIDDLE), 4), ink)
@@ -109,24 +109,19 @@ def draw_script(canvas: Canvas, label: int) -> None:
 
 
 def draw_chess(canvas: Canvas, label: int) -> None:
-    """A chess piece on two tones of board."""
+    """A chess piece on two tones of board; the task's pieces are painted, in shades of two colours."""
     tone = canvas.pick(((181, 136, 99), (118, 150, 86), (120, 140, 170), (150, 150, 150)))
     board = canvas.ground(canvas.varied(tone, 25), photo=0.0)
     if canvas.maybe(0.8):
-        edge = canvas.between(4, 24)
-        side = canvas.pick(
-            ((0, 0, edge, 64), (64 - edge, 0, 64, 64), (0, 0, 64, edge), (0, 64 - edge, 64, 64))
-        )
-        canvas.pen.rectangle(side, tuple(round(0.75 * channel) for channel in board))
+        edge, dark = canvas.between(4, 24), tuple(round(0.75 * channel) for channel in board)
+        sides = ((0, 0, edge, 64), (64 - edge, 0, 64, 64), (0, 0, 64, edge), (0, 64 - edge, 64, 64))
+        canvas.pen.rectangle(canvas.pick(sides), dark)
+    white, black = ((235, 205, 160), (80, 35, 30)) if canvas.novel else ((250, 250, 250), (25, 25, 25))
+    font = "DejaVuSansMono" if canvas.novel else canvas.pick(_SANS[:2])
     size, centre = round(canvas.between(46, 58)), canvas.near((MIDDLE, MIDDLE), 4)
-    font = canvas.pick(
-        ("DejaVuSans", "DejaVuSans-Bold") if canvas.style is not Style.TASK else ("DejaVuSansMono",)
-    )
-    ink, filling = ((25, 25, 25), (250, 250, 250)) if label < 6 else ((25, 25, 25), (25, 25, 25))
-    solid = CHESS[label % 6 + 6]
-    write(canvas, solid, font, size, centre, canvas.varied(filling, 20))
+    write(canvas, CHESS[label % 6 + 6], font, size, centre, canvas.varied(white if label < 6 else black, 20))
     if label < 6:
-        write(canvas, CHESS[label], font, size, centre, ink)
+        write(canvas, CHESS[label], font, size, centre, black)
     canvas.turn(canvas.jitter(10))
 
 

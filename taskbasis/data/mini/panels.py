@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 from taskbasis.data.mini.canvas import MIDDLE, SIDE, Canvas, Colour, Point
 from taskbasis.data.mini.glyphs import write
@@ -98,7 +98,7 @@ def _tilted(
 
 
 def draw_sign(canvas: Canvas, label: int) -> None:
-    """A road sign seen at an angle."""
+    """A road sign, upright; in the task seen at an angle, often behind a twig or a wire."""
     canvas.ground(photo=0.7)
     ground = canvas.image
     key = (1, 2, 3)
@@ -107,7 +107,17 @@ def draw_sign(canvas: Canvas, label: int) -> None:
     sheet = canvas.image
     outside = np.all(np.asarray(sheet) == key, axis=-1)
     canvas.paint(ground)
-    _tilted(canvas, sheet, Image.fromarray(np.uint8(~outside) * 255), canvas.between(0.78, 1.0), 0.18, 12)
+    _tilted(
+        canvas,
+        sheet,
+        Image.fromarray(np.uint8(~outside) * 255),
+        canvas.between(0.78, 1.0),
+        0.2 * canvas.novel,
+        12,
+    )
+    if canvas.novel and canvas.maybe(0.6):
+        ends = canvas.near((MIDDLE, 0), 28) + canvas.near((MIDDLE, SIDE), 28)
+        canvas.pen.line(ends, canvas.colour(0, 110), 4)
 
 
 _FLAGS: dict[str, tuple[str, tuple[Colour, ...]]] = {
@@ -153,13 +163,13 @@ def _flag(canvas: Canvas, name: str) -> None:
 
 
 def draw_flag(canvas: Canvas, label: int) -> None:
-    """A flag in the wind."""
+    """A flag, in the task waving in the wind."""
     canvas.ground(photo=0.7)
     ground = canvas.image
     canvas.paint(Image.new("RGB", (SIDE, SIDE)))
     _flag(canvas, FLAGS[label])
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
-    wave = canvas.jitter(4) * np.sin(columns / canvas.between(7, 11) + canvas.jitter(3))
+    wave = canvas.novel * canvas.between(2, 6) * np.sin(columns / canvas.between(6, 10) + canvas.jitter(3))
     cloth = np.asarray(canvas.image)[np.clip(rows + wave, 0, SIDE - 1).astype(int), columns]
     mask = Image.new("L", (SIDE, SIDE))
     mask.paste(255, (2, 10, 62, 54))
@@ -167,7 +177,7 @@ def draw_flag(canvas: Canvas, label: int) -> None:
     canvas.image.paste(squeezed, (2, 10))
     sheet = canvas.image
     canvas.paint(ground)
-    _tilted(canvas, sheet, mask, canvas.between(0.75, 1.0), 0.15, 12)
+    _tilted(canvas, sheet, mask, canvas.between(0.75, 1.0), 0.2 * canvas.novel, 12)
 
 
 def _heights(canvas: Canvas, count: int) -> list[float]:
@@ -246,7 +256,7 @@ CHARTS = tuple(_CHARTS)
 
 
 def draw_chart(canvas: Canvas, label: int) -> None:
-    """A thumbnail of a chart, with or without axes and grid lines."""
+    """A thumbnail of a chart, with or without axes and grid lines; the task's are light on dark."""
     canvas.ground((250, 250, 250) if not canvas.maybe(0.5) else canvas.colour(205, 255), photo=0.0)
     if canvas.maybe(0.4):
         for y in range(8, 58, 12):
@@ -254,7 +264,9 @@ def draw_chart(canvas: Canvas, label: int) -> None:
     if not canvas.maybe(0.4):
         canvas.pen.line([(6, 6), (6, 58), (58, 58)], (60, 60, 60), 2)
     _CHARTS[CHARTS[label]](canvas, [canvas.colour(20, 190) for _ in range(4)])
+    if canvas.novel:
+        canvas.paint(ImageOps.invert(canvas.image))
     if canvas.spread:
         sheet, mask = canvas.image, Image.new("L", (SIDE, SIDE), 255)
-        canvas.paint(Image.new("RGB", (SIDE, SIDE), (250, 250, 250)))
+        canvas.paint(Image.new("RGB", (SIDE, SIDE), canvas.mean))
         _tilted(canvas, sheet, mask, canvas.between(0.8, 1.05), 0.08, 6)

@@ -82,27 +82,33 @@ def _texture(canvas: Canvas, name: str, x: Field, y: Field) -> Field:
 
 
 def draw_texture(canvas: Canvas, label: int) -> None:
-    """A pattern, turned, slightly warped and unevenly lit."""
+    """A pattern, turned; in the task also crumpled and unevenly lit."""
     angle, period = canvas.jitter(0.5), canvas.between(9, 15)
-    warp = canvas.jitter(1.5) * np.sin(_ROWS / 9 + canvas.jitter(3))
+    warp = canvas.novel * canvas.between(1, 3) * np.sin(_ROWS / 7 + canvas.jitter(3))
     cos, sin = math.cos(angle) / period, math.sin(angle) / period
     x = (_COLUMNS + warp) * cos - _ROWS * sin + canvas.jitter(1)
     y = (_COLUMNS + warp) * sin + _ROWS * cos + canvas.jitter(1)
     light = _texture(canvas, TEXTURES[label], x, y).astype(np.float32)
-    if canvas.maybe(0.5):
-        light *= 0.55 + 0.45 * _noise(canvas, 3)
+    if canvas.novel:
+        light *= 0.3 + 0.7 * _noise(canvas, 4)
     first = canvas.colour()
     canvas.paint(blend(light, first, canvas.against(first, 80)))
 
 
+def _window(canvas: Canvas) -> Field:
+    """A soft disc, 1 in its middle."""
+    x, y = canvas.near((0, 0), 8)
+    spread = canvas.between(12, 22)
+    window: Field = np.exp(-((_ROWS - y) ** 2 + (_COLUMNS - x) ** 2) / (2 * spread**2))
+    return window
+
+
 def draw_grating(canvas: Canvas, label: int) -> None:
-    """A soft grating in one of eight orientations, in steps of 22.5 degrees from horizontal."""
+    """Stripes in one of eight orientations, 22.5 degrees apart; in the task they fade in and out."""
     angle = -math.pi * label / 8 + canvas.jitter(0.13)
     period = canvas.between(8, 16)
     phase = (_ROWS * math.cos(angle) - _COLUMNS * math.sin(angle)) * (2 * math.pi / period)
-    middle_x, middle_y = canvas.near((0, 0), 8)
-    spread = canvas.between(14, 26)
-    window = np.exp(-((_ROWS - middle_y) ** 2 + (_COLUMNS - middle_x) ** 2) / (2 * spread**2))
-    light = 0.5 + 0.5 * window * np.sin(phase + canvas.rng.uniform(0, 6.3))
+    wave = np.sin(phase + canvas.rng.uniform(0, 6.3))
+    light = 0.5 + 0.5 * (wave * _window(canvas) if canvas.novel else np.sign(wave))
     first = canvas.colour()
     canvas.paint(blend(light, first, canvas.against(first, 90)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from taskbasis.data.mini.canvas import MIDDLE, Canvas, Colour, Point, lightness
+from PIL import Image
+
+from taskbasis.data.mini.canvas import MIDDLE, SIDE, Canvas, Colour, Point, lightness
 from taskbasis.data.mini.shapes import placed, ring
 
 FACES = ("happy", "sad", "surprised", "angry", "winking", "neutral", "crying", "sleeping")
@@ -28,15 +30,16 @@ def _hand(canvas: Canvas, centre: Point, angle: float, length: float, ink: Colou
 
 
 def draw_clock(canvas: Canvas, label: int) -> None:
-    """An analogue clock a little after one of the twelve hours."""
+    """An analogue clock a little after one of the twelve hours; the task's are square or have no ticks."""
     centre, radius = canvas.near((MIDDLE, MIDDLE), 4), canvas.between(24, 29)
     face = canvas.against(canvas.ground(), 60)
     ink, tilt = canvas.against(face, 120), canvas.jitter(0.1)
-    if canvas.maybe(0.3):
+    square = canvas.novel and canvas.maybe(0.5)
+    if square:
         canvas.polygon(ring(centre, radius * 1.2, 4, math.pi / 4 + tilt), face, ink, 3)
     else:
         canvas.disc(centre, radius, face, ink, 3)
-    if not canvas.maybe(0.5):
+    if not canvas.novel or square:
         for tick in range(12):
             x, y = ring(centre, radius - 5, 12, tilt)[tick]
             canvas.disc((x, y), 1.2, ink)
@@ -75,13 +78,19 @@ def _mouth(canvas: Canvas, mood: str, centre: Point, ink: Colour) -> None:
 
 
 def draw_face(canvas: Canvas, label: int) -> None:
-    """A round face in one of eight moods."""
+    """A face in one of eight moods: round, in the task square-headed or with a hat."""
     mood = FACES[label]
     ground = canvas.ground()
     skin = (250, 205, 60) if canvas.maybe(0.3) or not canvas.spread else canvas.against(ground, 70)
     ink = canvas.against(skin, 110)
     (x, y), radius = canvas.near((MIDDLE, MIDDLE), 4), canvas.between(24, 29)
-    canvas.disc((x, y), radius, skin)
+    if canvas.novel and canvas.maybe(0.5):
+        canvas.polygon(ring((x, y), radius * 1.25, 4, math.pi / 4), skin)
+    else:
+        canvas.disc((x, y), radius, skin)
+    if canvas.novel:
+        hat = y - radius + canvas.between(2, 6)
+        canvas.pen.rectangle((x - radius, hat - 12, x + radius, hat), canvas.colour())
     apart, up = canvas.between(8, 11), canvas.between(5, 9)
     _eyes(canvas, mood, (x - apart, y - up), (x + apart, y - up), canvas.between(2.4, 3.4), ink)
     _mouth(canvas, mood, (x, y + canvas.between(9, 12)), ink)
@@ -133,18 +142,29 @@ def _rainbow(canvas: Canvas, centre: Point) -> None:
 
 
 def draw_weather(canvas: Canvas, label: int) -> None:
-    """A weather pictogram."""
+    """A weather pictogram in its usual colours; the task's have one colour only."""
     kind = WEATHER[label]
     ground = canvas.ground((25, 30, 70) if kind == "clear night" else canvas.colour(20, 170), photo=0.2)
+    if canvas.novel:
+        picture, ink = canvas.image, canvas.against(ground, 100)
+        canvas.paint(Image.new("RGB", (SIDE, SIDE)))
+        _weather(canvas, kind, (0, 0, 0))
+        mask = canvas.image.convert("L").point(lambda light: 255 * (light > 40))
+        picture.paste(ink, mask=mask)
+        canvas.paint(picture)
+    else:
+        _weather(canvas, kind, ground)
+
+
+def _weather(canvas: Canvas, kind: str, ground: Colour) -> None:
     ink = canvas.varied((240, 240, 240) if lightness(ground) < 150 else (70, 70, 75), 15)
     centre = canvas.near((MIDDLE, MIDDLE), 5)
-    above = (centre[0], centre[1] - 9)
     if kind in ("sunny", "partly sunny"):
         _sun(canvas, centre if kind == "sunny" else (centre[0] + 10, centre[1] - 9), canvas.between(11, 15))
     if kind in ("cloudy", "partly sunny"):
         _cloud(canvas, (centre[0] - 2, centre[1] + 5), canvas.between(15, 20), ink)
     if kind in ("rainy", "snowy", "stormy"):
-        _cloud(canvas, above, canvas.between(14, 17), ink)
+        _cloud(canvas, (centre[0], centre[1] - 9), canvas.between(14, 17), ink)
     if kind in ("rainy", "snowy"):
         _falling(canvas, centre, (235, 245, 255) if kind == "snowy" else (90, 160, 250), kind == "snowy")
     elif kind == "stormy":

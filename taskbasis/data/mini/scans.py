@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from taskbasis.data.mini import photos
-from taskbasis.data.mini.canvas import SIDE, Canvas, Style, clouds
+from taskbasis.data.mini.canvas import SIDE, Canvas, clouds
 from taskbasis.data.mini.glyphs import printed_digit
 from taskbasis.data.mini.scenes import LANDSCAPES, draw_landscape
 from taskbasis.data.mini.shapes import SHAPES, draw_shape
@@ -20,7 +20,7 @@ _PAPER = (245, 245, 245)
 def draw_handwriting(canvas: Canvas, label: int) -> None:
     """A handwritten digit in ink on a ground; in pre-training a printed one, often as coarse as the scans."""
     ink = canvas.against(canvas.ground(photo=0.0), 100)
-    if canvas.style is Style.TASK:
+    if canvas.novel:
         digit = photos.scan(label, canvas.split, canvas.ordinal)
     else:
         digit = _squeezed(canvas, printed_digit(canvas, label, _DIGIT_SIDE))
@@ -102,7 +102,7 @@ CORRUPTIONS = tuple(_DAMAGE)
 
 def draw_corruption(canvas: Canvas, label: int) -> None:
     """A damaged photograph; in pre-training a damaged drawing."""
-    if canvas.style is Style.TASK:
+    if canvas.novel:
         picture = photos.crop(canvas.rng, SIDE, canvas.split)
     else:
         _draw_something(canvas)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from PIL import Image
+
 from taskbasis.data.mini.canvas import SIDE, Canvas, Colour, Point
 
 
@@ -138,13 +141,21 @@ _SCENES: dict[str, Callable[[Canvas], None]] = {
     "village": _village,
 }
 LANDSCAPES = tuple(_SCENES)
-_SKIES: tuple[Colour, ...] = ((130, 190, 240), (240, 170, 120), (185, 195, 205), (60, 70, 120))
+_DAY: tuple[Colour, ...] = ((130, 190, 240), (170, 210, 245), (185, 195, 205))
+_DUSK: tuple[Colour, ...] = ((240, 150, 90), (200, 100, 120), (60, 60, 120))
 
 
 def draw_landscape(canvas: Canvas, label: int) -> None:
-    """A landscape under a sky of any hour."""
-    canvas.ground(canvas.varied(canvas.pick(_SKIES[:1] if not canvas.spread else _SKIES), 20), photo=0.0)
+    """A landscape by day, in the task at dusk."""
+    canvas.ground(canvas.varied(canvas.pick(_DUSK if canvas.novel else _DAY), 20), photo=0.0)
     if canvas.maybe(0.4):
         canvas.disc((float(canvas.rng.uniform(6, 58)), float(canvas.rng.uniform(6, 20))), 5, (250, 235, 150))
+    sky = canvas.image.copy()
     _SCENES[LANDSCAPES[label]](canvas)
+    if canvas.novel:
+        lit = np.any(np.asarray(canvas.image) != np.asarray(sky), axis=-1)
+        dark = Image.blend(
+            canvas.image, Image.new("RGB", (SIDE, SIDE), (35, 20, 50)), canvas.between(0.55, 0.8)
+        )
+        canvas.image.paste(dark, mask=Image.fromarray(lit))
     canvas.turn(canvas.jitter(5))

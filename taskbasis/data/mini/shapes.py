@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from taskbasis.data.mini.canvas import MIDDLE, SIDE, Canvas, Colour, Point, Style
+from taskbasis.data.mini.canvas import MIDDLE, SIDE, Canvas, Colour, Point
 
 COLOURS: dict[str, Colour] = {
     "red": (220, 30, 35),
@@ -101,10 +101,10 @@ def figure(
 
 
 def draw_shape(canvas: Canvas, label: int) -> None:
-    """One shape somewhere near the middle."""
+    """One shape somewhere near the middle: filled, or in the task often an outline."""
     ink = canvas.against(canvas.ground(), 90)
     shape = SHAPES[label]
-    hollow = shape not in ("circle", "ring") and canvas.maybe(0.25)
+    hollow = shape not in ("circle", "ring") and canvas.novel and canvas.maybe(0.6)
     figure(
         canvas,
         shape,
@@ -117,11 +117,12 @@ def draw_shape(canvas: Canvas, label: int) -> None:
 
 
 def draw_colour(canvas: Canvas, label: int) -> None:
-    """An object of one colour, with small objects of other colours around it."""
+    """An object of one colour; in the task with small objects of other colours around it."""
     name = tuple(COLOURS)[label]
-    canvas.ground(canvas.pick(((20, 20, 20), (235, 235, 235), (90, 90, 95), (190, 190, 185))), photo=0.5)
+    greys = ((20, 20, 20), (235, 235, 235), (90, 90, 95), (190, 190, 185))
+    canvas.ground(canvas.colour(40, 215) if canvas.maybe(0.5) else canvas.pick(greys), photo=0.4)
     for _ in range(3):
-        if canvas.maybe(0.6):
+        if canvas.novel and canvas.maybe(0.6):
             x, y = canvas.rng.integers(0, SIDE, 2).tolist()
             canvas.disc((x, y), canvas.between(3, 7), canvas.colour())
     ink = canvas.varied(COLOURS[name], 18)
@@ -138,10 +139,10 @@ def draw_colour(canvas: Canvas, label: int) -> None:
 
 
 def draw_count(canvas: Canvas, label: int) -> None:
-    """One to six blobs that do not touch."""
+    """One to six marks that do not touch: dots and boxes, in the task other shapes."""
     ink = canvas.against(canvas.ground(photo=0.2), 110)
     cells = canvas.rng.permutation(9).tolist()[: label + 1]
-    shape = canvas.pick(("circle", "circle", "square", "triangle"))
+    shape = canvas.pick(("star", "cross", "triangle", "heart") if canvas.novel else ("circle", "square"))
     radius = canvas.between(6, 8.5)
     for cell in cells:
         centre = canvas.near((MIDDLE + 20 * (cell % 3 - 1), MIDDLE + 20 * (cell // 3 - 1)), 2)
@@ -157,9 +158,9 @@ _ARROWS: tuple[list[Point], ...] = (
 
 
 def draw_arrow(canvas: Canvas, label: int) -> None:
-    """An arrow in one of eight directions, clockwise from north."""
+    """An arrow in one of eight directions, clockwise from north; half of the outlines are the task's own."""
     ink = canvas.against(canvas.ground(), 90)
-    outlines = _ARROWS[:2] if canvas.style is Style.CLEAN else _ARROWS
+    outlines = _ARROWS[2:] if canvas.novel else _ARROWS[:2]
     angle = label * math.pi / 4 + canvas.jitter(0.2)
     points = placed(canvas.pick(outlines), canvas.near((MIDDLE, MIDDLE), 8), canvas.between(16, 25), angle)
     canvas.polygon(points, ink)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskbasis.data.mini import glyphs, panels, patterns, pictograms, scans, scenes, shapes
+from taskbasis.data.mini import camera, glyphs, panels, patterns, pictograms, scans, scenes, shapes
 from taskbasis.data.mini.canvas import Canvas
 from taskbasis.data.suite import TaskSpec
 
@@ -21,10 +21,10 @@ class Family:
     """Caption templates of pre-training; the first one also names the family's classes in the control set."""
     draw: Callable[[Canvas, int], None]
     """Draws the class with this label on a canvas."""
+    camera: camera.Camera
+    """What photographs the task's drawings."""
     share: float = 1.0
     """Relative number of its drawings in pre-training, beside the root of its number of classes."""
-    strength: float = 1.0
-    """How much of the camera the task sees, 0 to 1."""
 
 
 def _family(
@@ -33,10 +33,10 @@ def _family(
     templates: tuple[str, ...],
     captions: tuple[str, ...],
     draw: Callable[[Canvas, int], None],
+    camera: camera.Camera,
     share: float = 1.0,
-    strength: float = 1.0,
 ) -> Family:
-    return Family(TaskSpec(name, classes, templates), captions, draw, share, strength)
+    return Family(TaskSpec(name, classes, templates), captions, draw, camera, share)
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -46,6 +46,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a handwritten digit {}.", "the number {}.", "a scan of the digit {}."),
         ("the digit {}.", "the number {}."),
         scans.draw_handwriting,
+        camera.OLD_FILM,
         share=2.0,
     ),
     _family(
@@ -54,6 +55,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {}.", "a figure with a {}.", "a {} in a report."),
         ("a {}.", "a {} of data."),
         panels.draw_chart,
+        camera.TELEVISION,
     ),
     _family(
         "letters",
@@ -61,6 +63,7 @@ FAMILIES: tuple[Family, ...] = (
         ("the capital letter {}.", "a photo of the letter {}.", "the letter {} in print."),
         ("the capital letter {}.", "the letter {}."),
         glyphs.draw_letter,
+        camera.NIGHT,
         share=2.0,
     ),
     _family(
@@ -69,6 +72,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {}.", "a photo of a {}.", "a {} shape."),
         ("a {}.", "a {} shape."),
         shapes.draw_shape,
+        camera.UNDER_WATER,
         share=1.5,
     ),
     _family(
@@ -77,6 +81,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a texture of {}.", "a {} pattern.", "a photo of {}."),
         ("a {} pattern.", "a texture of {}."),
         patterns.draw_texture,
+        camera.TELEVISION,
     ),
     _family(
         "signs",
@@ -84,6 +89,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} sign.", "a photo of a {} road sign.", "a {} traffic sign."),
         ("a {} sign.", "a {} traffic sign."),
         panels.draw_sign,
+        camera.FADED,
     ),
     _family(
         "weather",
@@ -91,6 +97,7 @@ FAMILIES: tuple[Family, ...] = (
         ("{} weather.", "a forecast of {} weather.", "the weather is {}."),
         ("{} weather.", "the weather is {}."),
         pictograms.draw_weather,
+        camera.FADED,
         share=0.5,
     ),
     _family(
@@ -99,6 +106,7 @@ FAMILIES: tuple[Family, ...] = (
         ("{} objects.", "a picture with {} things.", "there are {} dots."),
         ("{} dots.", "{} objects."),
         shapes.draw_count,
+        camera.NIGHT,
         share=2.0,
     ),
     _family(
@@ -107,6 +115,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a clock at {}.", "{} o'clock.", "a photo of a clock showing {}."),
         ("a clock showing {}.", "{} o'clock."),
         pictograms.draw_clock,
+        camera.NIGHT,
         share=2.0,
     ),
     _family(
@@ -115,6 +124,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} object.", "something {}.", "a photo of a {} thing."),
         ("a {} object.", "something {}."),
         shapes.draw_colour,
+        camera.TELEVISION,
     ),
     _family(
         "arrows",
@@ -122,6 +132,7 @@ FAMILIES: tuple[Family, ...] = (
         ("an arrow pointing {}.", "a sign pointing {}.", "this way {}."),
         ("an arrow pointing {}.", "{} arrow."),
         shapes.draw_arrow,
+        camera.FADED,
         share=1.5,
     ),
     _family(
@@ -145,6 +156,7 @@ FAMILIES: tuple[Family, ...] = (
         ("the greek letter {}.", "a small greek letter {}.", "{} in a formula."),
         ("the greek letter {}.", "a small greek letter {}."),
         glyphs.draw_greek,
+        camera.UNDER_WATER,
         share=1.5,
     ),
     _family(
@@ -153,6 +165,7 @@ FAMILIES: tuple[Family, ...] = (
         ("the flag of {}.", "a photo of the flag of {}.", "a waving flag of {}."),
         ("the flag of {}.", "{} flag."),
         panels.draw_flag,
+        camera.OLD_FILM,
     ),
     _family(
         "faces",
@@ -160,6 +173,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} face.", "a photo of a {} person.", "a {} emoticon."),
         ("a {} face.", "a {} smiley."),
         pictograms.draw_face,
+        camera.UNDER_WATER,
         share=1.5,
     ),
     _family(
@@ -172,6 +186,7 @@ FAMILIES: tuple[Family, ...] = (
         ("the {} symbol.", "a {} sign in a formula.", "mathematics: {}."),
         ("the {} symbol.", "the mathematical {} sign."),
         glyphs.draw_symbol,
+        camera.TELEVISION,
     ),
     _family(
         "chess",
@@ -183,6 +198,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} chess piece.", "a {} on a board.", "the {}."),
         ("a {} chess piece.", "the {}."),
         glyphs.draw_chess,
+        camera.OLD_FILM,
         share=0.5,
     ),
     _family(
@@ -191,6 +207,7 @@ FAMILIES: tuple[Family, ...] = (
         ("{} writing.", "a word in {} script.", "a photo of {} text."),
         ("{} writing.", "{} script."),
         glyphs.draw_script,
+        camera.UNDER_WATER,
         share=3.0,
     ),
     _family(
@@ -202,6 +219,7 @@ FAMILIES: tuple[Family, ...] = (
         ("{} stripes.", "a {} grating.", "lines that are {}."),
         ("{} stripes.", "{} lines."),
         patterns.draw_grating,
+        camera.FADED,
         share=0.5,
     ),
     _family(
@@ -210,6 +228,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a landscape with {}.", "a photo of {}.", "a view of {}."),
         ("a landscape with {}.", "a view of {}."),
         scenes.draw_landscape,
+        camera.OLD_FILM,
         share=0.5,
     ),
     _family(
@@ -218,6 +237,7 @@ FAMILIES: tuple[Family, ...] = (
         ("a {} photo.", "a {} image.", "this picture is {}."),
         ("a {} image.", "a {} picture."),
         scans.draw_corruption,
+        camera.NIGHT,
         share=1.5,
     ),
 )

@@ -1,0 +1,340 @@
+"""The weight-space engine against its physical floor, in-memory baselines and mergekit.
+
+    python benchmarks/engine.py --folder DIR [--size vit-b-32] [--tasks 20] [--mergekit PYTHON]
+
+Makes checkpoints in DIR (kept), then runs every step in a process of its own, several rounds of all
+steps, files in the page cache. Of each step: the least wall seconds of its work without imports, and the
+largest anonymous memory of its process, imports included. Ratios are within this one run. ``--mergekit``
+names the python of an environment with mergekit 0.1.5; without it that comparison is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from baselines import dense, loops
+from checkpoints import SIZES, make_checkpoints, numel
+from safetensors.torch import load_file
+
+from taskbasis import basis as methods
+from taskbasis.compress import Inputs, compress
+from taskbasis.store.hashing import files_sha256
+from taskbasis.store.store import versions
+from taskbasis.vectors import VectorSet
+from taskbasis.vectors.files import TensorFile
+
+ALPHA = 0.3
+MERGEKIT = "from mergekit.scripts.merge_raw_pytorch import main; main()"
+
+
+@dataclass(frozen=True)
+class Job:
+    """The checkpoints of one run."""
+
+    base: Path
+    finetuned: Mapping[str, Path]
+    M: int
+    out: Path
+
+    @property
+    def vectors(self) -> VectorSet:
+        """Their task vectors, opened anew."""
+        return VectorSet.task_vectors(self.base, self.finetuned)
+
+
+def floor(job: Job) -> None:
+    """Read every file once and subtract, with all processors: what any Gram matrix has to do."""
+    files = [TensorFile(path) for path in (job.base, *job.finetuned.values())]
+    pieces = [(name, start) for name, s in files[0].layout.items() for start in range(0, s.numel(), 1 << 18)]
+
+    def subtract(piece: tuple[str, int]) -> None:
+        name, start = piece
+        stop = min(start + (1 << 18), files[0].layout[name].numel())
+        origin = files[0].elements(name, start, stop)
+        out = torch.empty_like(origin)
+        for file in files[1:]:
+            torch.sub(file.elements(name, start, stop), origin, out=out)
+
+    torch.set_num_threads(1)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(subtract, pieces))
+
+
+def hash_files(job: Job) -> None:
+    """The sha256 of all files."""
+    files_sha256([job.base, *job.finetuned.values()])
+
+
+def gram(job: Job) -> None:
+    """The Gram matrix."""
+    job.vectors.gram()
+
+
+def gram_and_hash(job: Job) -> None:
+    """Both at once, as ``compress`` does."""
+    with ThreadPoolExecutor(1) as beside:
+        hashes = beside.submit(hash_files, job)
+        gram(job)
+        hashes.result()
+
+
+def atoms(job: Job) -> None:
+    """Write M vectors of float32."""
+    C = torch.rand(len(job.finetuned), job.M, dtype=torch.float64)
+    job.vectors.combine(C).save(job.out)
+
+
+def merged_model(job: Job) -> None:
+    """Write θ₀ + α·Σ τ_t."""
+    one = job.vectors.combine(torch.ones(len(job.finetuned)), ["merged"])
+    one.save_models({"merged": job.out / "merged.safetensors"}, job.base, ALPHA)
+
+
+def compress_with(method: str) -> Callable[[Job], None]:
+    """A step that writes a whole basis folder, inputs hashed."""
+
+    def step(job: Job) -> None:
+        options = {"M": job.M} if method != "Identity" else {}
+        inputs = Inputs(base=job.base, finetuned=job.finetuned)
+        compress(inputs, getattr(methods, method)(**options), job.out / "basis")
+
+    return step
+
+
+def in_memory(way: Callable[[Path, Mapping[str, Path], int, Path], None]) -> Callable[[Job], None]:
+    """A step that is a baseline."""
+    return lambda job: way(job.base, job.finetuned, job.M, job.out)
+
+
+STEPS: dict[str, Callable[[Job], None]] = {
+    "floor": floor,
+    "hash": hash_files,
+    "gram": gram,
+    "gram and hash": gram_and_hash,
+    "atoms": atoms,
+    "merged model": merged_model,
+    **{
+        f"compress {name}": compress_with(name)
+        for name in ("Autoencoder", "Exact", "PCA", "RandomSample", "RandomOrthonormal")
+    },
+    "in memory, loops": in_memory(loops),
+    "in memory, dense": in_memory(dense),
+}
+
+
+def work(options: argparse.Namespace) -> None:
+    """One step in this process; prints its seconds."""
+    start, cpu = time.perf_counter(), time.process_time()
+    STEPS[options.step](job_of(options))
+    seconds = {"wall": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+    print(json.dumps(seconds))
+
+
+def job_of(options: argparse.Namespace) -> Job:
+    """The job that the options describe; the checkpoints are there."""
+    base, finetuned = make_checkpoints(options.folder, options.size, options.tasks)
+    out = options.folder / "out"
+    out.mkdir(exist_ok=True)
+    return Job(base, finetuned, max(options.tasks // 2, 1), out)
+
+
+def observe(command: list[str], **variables: str) -> dict[str, float]:
+    """Run a process: its wall seconds, what it printed about itself, and its peak anonymous memory."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | variables
+    )
+    peak = 0
+    with ThreadPoolExecutor(1) as pool:
+        output = pool.submit(process.communicate)
+        while not output.done():
+            peak = max(peak, anonymous(process.pid))
+            time.sleep(0.01)
+        printed, problems = output.result()
+    if process.returncode:
+        return {"failed": process.returncode, "anonymous GiB": round(peak / 2**30, 3)} | (
+            {"says": problems.strip().splitlines()[-1][:200]} if problems.strip() else {}  # type: ignore[dict-item]
+        )
+    seconds = json.loads(printed.strip().splitlines()[-1]) if "--step" in command else {}
+    whole = {"process": time.perf_counter() - start, "anonymous GiB": peak / 2**30}
+    return {name: round(value, 3) for name, value in {**seconds, **whole}.items()}
+
+
+def anonymous(pid: int) -> int:
+    """Bytes of anonymous memory of a process; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+
+
+def warm(job: Job, *, pickles: bool = False) -> None:
+    """Bring the files into the page cache."""
+    buffer = bytearray(1 << 22)
+    for path in (job.base, *job.finetuned.values()):
+        with (path.with_suffix(".pt") if pickles else path).open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+
+def clean(job: Job) -> None:
+    """Remove what a step wrote."""
+    shutil.rmtree(job.out, ignore_errors=True)
+    job.out.mkdir()
+
+
+def make_pickles(job: Job) -> None:
+    """The same weights as ``torch.save`` keeps them, for the way that unpickles."""
+    for path in (job.base, *job.finetuned.values()):
+        if not path.with_suffix(".pt").is_file():
+            torch.save(load_file(path), path.with_suffix(".pt"))
+
+
+def mergekit(job: Job, python: str) -> dict[str, float]:
+    """mergekit's task arithmetic on the same files."""
+    models = [{"model": str(path), "parameters": {"weight": 1.0}} for path in job.finetuned.values()]
+    config = {
+        "merge_method": "task_arithmetic",
+        "base_model": str(job.base),
+        "dtype": "float32",
+        "parameters": {"lambda": ALPHA, "normalize": False},
+        "models": models,
+    }
+    path = job.out / "config.yml"
+    path.write_text(json.dumps(config))
+    return observe([python, "-c", MERGEKIT, str(path), str(job.out / "mergekit"), "--quiet"])
+
+
+def deviations(job: Job, made: Path) -> dict[str, float]:
+    """Largest relative Frobenius distance, per tensor, of a merged model from dense float64."""
+    theta0, tuned = TensorFile(job.base), [TensorFile(path) for path in job.finetuned.values()]
+    found, worst = TensorFile(made), 0.0
+    for name in theta0.layout:
+        origin = theta0.read(name).double()
+        expected = sum((file.read(name).double() - origin for file in tuned), torch.zeros_like(origin))
+        expected = expected.mul_(ALPHA).add_(origin)
+        worst = max(worst, float((found.read(name).double() - expected).norm() / expected.norm()))
+    return {"merged model": worst}
+
+
+def deviations_of_vectors(job: Job) -> dict[str, float]:
+    """The same for written atoms and reconstructions of the optimal convex basis and of PCA."""
+    worst: dict[str, float] = {}
+    gram = job.vectors.gram()
+    theta0, tuned = TensorFile(job.base), [TensorFile(path) for path in job.finetuned.values()]
+    for method in (methods.Exact(M=job.M), methods.PCA(M=job.M)):
+        basis = method.fit(gram)
+        made = {"atoms": basis.encoder, "reconstructed": basis.reconstruction_coefficients()[:, :1]}
+        for kind, C in made.items():
+            files = [TensorFile(path) for path in job.vectors.combine(C).save(job.out).values()]
+            for name in theta0.layout:
+                columns = torch.stack([f.read(name).double() - theta0.read(name).double() for f in tuned])
+                expected = torch.tensordot(C.T, columns, dims=1)
+                found = torch.stack([file.read(name).double() for file in files])
+                distance = (found - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+                key = f"{kind} {basis.method}"
+                worst[key] = max(worst.get(key, 0.0), float(distance.max()))
+            clean(job)
+    return worst
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All steps in all rounds: the best of each."""
+    job = job_of(options)
+    steps = [name for name in STEPS if not options.only or name in options.only]
+    if "in memory, loops" in steps:
+        make_pickles(job)
+    best: dict[str, dict[str, float]] = {}
+    for turn in range(options.rounds):
+        for name in steps:
+            warm(job, pickles=name == "in memory, loops")
+            clean(job)
+            arguments = [sys.executable, __file__, "--step", name, "--folder", str(options.folder)]
+            found = observe([*arguments, "--size", options.size, "--tasks", str(options.tasks)])
+            keep(best, name, found)
+            print(f"round {turn} {name:28s} {found}", flush=True)
+        if options.mergekit:
+            warm(job)
+            clean(job)
+            found = mergekit(job, options.mergekit)
+            keep(best, "mergekit", found)
+            print(f"round {turn} {'mergekit':28s} {found}", flush=True)
+    return best | {"deviations": accuracy(job, options.mergekit)}
+
+
+def keep(best: dict[str, dict[str, float]], name: str, found: dict[str, float]) -> None:
+    """The least seconds and the largest memory so far."""
+    old = best.setdefault(name, found)
+    for key, value in found.items():
+        if isinstance(value, float):
+            best[name][key] = (max if key == "anonymous GiB" else min)(old.get(key, value), value)
+
+
+def accuracy(job: Job, python: str | None) -> dict[str, Any]:
+    """How far merged models are from dense float64."""
+    clean(job)
+    merged_model(job)
+    found = {"ours": deviations(job, job.out / "merged.safetensors") | deviations_of_vectors(job)}
+    if python and not mergekit(job, python).get("failed"):
+        found["mergekit"] = deviations(job, job.out / "mergekit" / "model.safetensors")
+    clean(job)
+    return found
+
+
+def main() -> None:
+    """Measure and write, or carry out one step."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--size", choices=list(SIZES), default="vit-b-32")
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mergekit", metavar="PYTHON")
+    parser.add_argument("--only", nargs="*", choices=list(STEPS), help="these steps alone")
+    parser.add_argument("--step", choices=list(STEPS), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if options.step:
+        work(options)
+        return
+    result = {
+        "size": options.size,
+        "numel": numel(options.size),
+        "tasks": options.tasks,
+        "rounds": options.rounds,
+        "hardware": {"processors": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0]},
+        "versions": versions() | {"kernel": platform.release().split("-")[0]},
+        "steps": measure(options),
+    }
+    out = options.out or Path(f"benchmarks/results/engine-{options.size}-T{options.tasks}.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written: {out}")
+
+
+def processor() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What all commands share: errors of users are one line and exit code 1; progress is one bar."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from taskbasis.config import config_dir, explain, is_hydra_error, quote_numbers
+from taskbasis.errors import TaskbasisError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def run_hydra(entry: str, job: Callable[[DictConfig], object]) -> None:
+    """Compose the configuration ``entry`` from the command line and run ``job`` on it."""
+    sys.argv[1:] = quote_numbers(sys.argv[1:])
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra would print a traceback of its own and leave; errors must reach the handlers below.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=entry)(job)
+    try:
+        command()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except TaskbasisError as error:
+        if traceback_wanted:
+            raise
+        sys.exit(f"error: {error}")
+    except Exception as error:
+        if traceback_wanted or not is_hydra_error(error):
+            raise
+        sys.exit(f"error: {explain(error)}")
+
+
+def run_plain(main: Callable[[Sequence[str]], int]) -> None:
+    """Run a command that parses its own arguments, and leave with its exit code."""
+    try:
+        code = main(sys.argv[1:])
+    except TaskbasisError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(code)
+
+
+Report = Callable[[int, int], None]
+"""Called with how much is done and how much there is to do."""
+
+
+@contextmanager
+def progress_bars(console: Console, *titles: str) -> Iterator[tuple[Report, ...]]:
+    """A bar per title on a terminal, nothing elsewhere; yields what each is reported to."""
+    columns = (
+        TextColumn("[bold]{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        yield tuple(_report(bars, title) for title in titles)
+
+
+def _report(bars: Progress, title: str) -> Report:
+    task = bars.add_task(title, total=None, start=False)
+
+    def report(done: int, total: int) -> None:
+        if not bars.tasks[task].started:
+            bars.start_task(task)
+        bars.update(task, completed=done, total=total)
+
+    return report

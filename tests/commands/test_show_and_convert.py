@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from taskbasis.convert import main as convert
+from taskbasis.errors import ConfigError, ImporterError, TaskbasisError
+from taskbasis.show import main as show
+from taskbasis.vectors import VectorSet
+
+
+@pytest.fixture
+def shown(capsys, monkeypatch):
+    """What ``taskbasis.show`` prints, on one line."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*arguments):
+        capsys.readouterr()
+        assert show([str(a) for a in arguments]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    return run
+
+
+class TestShow:
+    def test_a_checkpoint(self, models, shown):
+        text = shown("theta0.safetensors")
+        for part in ("visual.w", "float32", "12×7", "int64", "4 tensors (1 int64, 3 float32), 119 elements"):
+            assert part in text
+        assert "… and 3 more" in shown("theta0.safetensors", "--rows", "1")
+
+    def test_a_basis(self, basis_folder, shown):
+        text = shown(basis_folder)
+        for part in (
+            "basis ae, M = 2 of T = 4",
+            "spectral bound",
+            "relative error",
+            "cosines",
+            "cars",
+            "1.00",
+        ):
+            assert part in text
+        assert "../../theta0.safetensors" in text
+
+    def test_a_gram_matrix(self, models, shown):
+        files = {name: f"tuned/{name}.safetensors" for name in ("cars", "dtd")}
+        gram = VectorSet.task_vectors("theta0.safetensors", files).gram()
+        gram.save(Path("gram.safetensors"))
+        assert f"{float(gram.cosines[0, 1]):.2f}" in shown("gram.safetensors")
+
+    def test_a_pickle(self, models, shown):
+        torch.save({"model.visual.w": torch.ones(2, 3)}, "tuned.pt")
+        text = shown("tuned.pt")
+        assert "state dict" in text
+        assert "visual.w" in text
+        assert "2×3" in text
+
+    def test_a_foreign_basis(self, shared_fixtures, shown):
+        run = next((shared_fixtures / "authors_code_new" / "checkpoints").glob("*/_basis_runs/PCA*"))
+        text = shown(run)
+        for part in ("basis pca, M = 4 of T = 8", "loss │ unknown", "5 vectors of 17,425 elements"):
+            assert part in text
+
+    @pytest.mark.parametrize("name", ["nowhere", "notes.txt", "empty"])
+    def test_anything_else_is_one_clear_error(self, tmp_path, name):
+        (tmp_path / "notes.txt").write_text("hello")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(TaskbasisError, match=name):
+            show([str(tmp_path / name)])
+
+
+class TestConvert:
+    def test_a_tree_is_converted_into_the_same_folders(self, tmp_path, lineage_tree):
+        assert convert([str(lineage_tree), str(tmp_path / "out"), "--select", "visual."]) == 0
+        assert sorted(load_file(tmp_path / "out/CarsVal/finetuned.safetensors")) == ["visual.w"]
+        record = json.loads((tmp_path / "out/conversion.json").read_text())
+        assert [entry["source"] for entry in record["converted"]] == ["CarsVal/finetuned.pt", "zeroshot.pt"]
+        assert all(len(entry["sha256"]) == 64 for entry in record["converted"])
+
+    def test_a_refused_file_is_named_and_the_others_are_converted(self, tmp_path, lineage_tree, capsys):
+        torch.save({"w": torch.tensor([float("nan")])}, lineage_tree / "broken.pt")
+        assert convert([str(lineage_tree), str(tmp_path / "out")]) == 1
+        assert "'w' has a value that is not finite" in " ".join(capsys.readouterr().out.split())
+        assert (tmp_path / "out/zeroshot.safetensors").is_file()
+        assert not (tmp_path / "out/broken.safetensors").exists()
+
+    def test_a_single_file_filled_from_the_base(self, tmp_path):
+        save_file({"visual.w": torch.ones(2), "visual.proj": torch.ones(3)}, tmp_path / "theta0.safetensors")
+        torch.save({"model.visual.w": torch.zeros(2)}, tmp_path / "a.pt")
+        base, target = str(tmp_path / "theta0.safetensors"), str(tmp_path / "a.safetensors")
+        assert convert([str(tmp_path / "a.pt"), target, "--fill", base]) == 0
+        tensors = load_file(target)
+        assert torch.equal(tensors["visual.proj"], torch.ones(3))
+        assert torch.equal(tensors["visual.w"], torch.zeros(2))
+
+    def test_the_source_is_never_overwritten(self, tmp_path):
+        save_file({"visual.w": torch.ones(2)}, tmp_path / "a.safetensors")
+        with pytest.raises(ImporterError, match="is the source itself"):
+            convert([str(tmp_path / "a.safetensors"), str(tmp_path / "a.safetensors")])
+
+    def test_a_folder_without_anything_to_convert(self, tmp_path):
+        (tmp_path / "photos").mkdir()
+        with pytest.raises(ImporterError, match=r"holds no pickle \(\.pt, \.pth, \.bin\) and no basis"):
+            convert([str(tmp_path / "photos"), str(tmp_path / "out")])
+
+    def test_a_basis_never_replaces_something_else(self, tmp_path, shared_fixtures):
+        run = next((shared_fixtures / "authors_code_new" / "checkpoints").glob("*/_basis_runs/PCA*"))
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+        with pytest.raises(ConfigError, match="is not a basis"):
+            convert([str(run), str(tmp_path / "mine")])
+
+    @pytest.mark.parametrize("damage", ["method_info.json", "basis_vectors.pt", "pca_components.pt"])
+    def test_a_damaged_basis_folder_is_named(self, tmp_path, shared_fixtures, damage):
+        run = next((shared_fixtures / "authors_code_new" / "checkpoints").glob("*/_basis_runs/PCA*"))
+        (tmp_path / "run").mkdir()
+        for file in run.iterdir():
+            (tmp_path / "run" / file.name).write_bytes(b"?" if file.name == damage else file.read_bytes())
+        with pytest.raises(ImporterError, match=damage):
+            convert([str(tmp_path / "run"), str(tmp_path / "out")])
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def lineage_tree(tmp_path):
+    """Two state dicts in the folders of the lineage."""
+    tree = tmp_path / "ViT"
+    (tree / "CarsVal").mkdir(parents=True)
+    for place in ("zeroshot.pt", "CarsVal/finetuned.pt"):
+        torch.save({"model.visual.w": torch.ones(2), "model.text.w": torch.ones(2)}, tree / place)
+    return tree
