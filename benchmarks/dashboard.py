@@ -92,7 +92,7 @@ def copies(original: dict[str, Any], count: int, folder: Path) -> None:
 
 
 def measured(browser: Browser, folder: Path, report: Path) -> dict[str, float]:
-    """Seconds to collect and write; megabytes; seconds until paint, table, figure; milliseconds per filter."""
+    """Seconds to collect and write; megabytes; seconds to paint, table and figure; ms per filter."""
     begun = time.perf_counter()
     write_report(Collection([folder]), report)
     written = time.perf_counter() - begun
