@@ -30,7 +30,8 @@ from checkpoints import SIZES, make_checkpoints, numel
 from safetensors.torch import load_file
 
 from taskbasis import basis as methods
-from taskbasis.compress import Inputs, compress
+from taskbasis.checkpoints import Inputs
+from taskbasis.compress import compress
 from taskbasis.store.hashing import files_sha256
 from taskbasis.store.store import versions
 from taskbasis.vectors import VectorSet

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
@@ -18,15 +19,29 @@ from taskbasis.vectors.files import INDEX_SUFFIX, TensorFile, find_weights
 from taskbasis.vectors.vectorset import BASIS_DESCRIPTION
 from taskbasis.vectors.writer import SUFFIX
 
-if TYPE_CHECKING:
-    from taskbasis.compress import Inputs
-
 COMPANIONS = (".json", ".txt", ".model", ".jinja")
 """Endings of the small files that make weights a model folder."""
 
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}\.safetensors")
 _ANONYMOUS = ("model", "pytorch_model", "finetuned", "encoder", "checkpoint", "weights", "adapter_model")
 """File names that say nothing about the task: the folder's name does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The checkpoints that a basis is made of, and how they are read."""
+
+    base: Path
+    """Pretrained weights θ₀."""
+    finetuned: Mapping[str, Path]
+    """Fine-tuned weights θ_t by task name, in order."""
+    select: str | None = None
+    """A prefix of tensor names, or a regular expression between slashes."""
+    precision: Literal["float32", "float64"] = "float32"
+    device: str = "cpu"
+    threads: int | None = None
+    hashed: bool = True
+    """Whether the basis records the sha256 of every checkpoint."""
 
 
 def named_checkpoints(given: Any, exclude: Path | None = None) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import hydra
 from omegaconf import DictConfig
@@ -20,16 +20,25 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-def run_hydra(entry: str, job: Callable[[DictConfig], object]) -> None:
-    """Compose the configuration ``entry`` from the command line and run ``job`` on it."""
+def run_hydra(
+    entry: str, job: Callable[[DictConfig], object], around: AbstractContextManager[object] | None = None
+) -> None:
+    """Compose the configuration ``entry`` from the command line and run ``job`` on it.
+
+    Args:
+        entry: name of the file in ``conf``.
+        job: called with the configuration, once or for every job of a sweep.
+        around: what is entered before and left after all jobs.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.argv[1:] = quote_numbers(sys.argv[1:])
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra would print a traceback of its own and leave; errors must reach the handlers below.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=entry)(job)
     try:
-        command()
+        with around or nullcontext():
+            command()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except TaskbasisError as error:

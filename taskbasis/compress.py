@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -16,6 +15,7 @@ from taskbasis.errors import ConfigError
 
 if TYPE_CHECKING:
     from taskbasis.basis import Basis, BasisMethod
+    from taskbasis.checkpoints import Inputs
     from taskbasis.vectors.passes import Progress
 
 ENTRY = "compress"
@@ -39,23 +39,6 @@ class CompressConfig:
     hash: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The checkpoints that a basis is made of, and how they are read."""
-
-    base: Path
-    """Pretrained weights θ₀."""
-    finetuned: Mapping[str, Path]
-    """Fine-tuned weights θ_t by task name, in order."""
-    select: str | None = None
-    """A prefix of tensor names, or a regular expression between slashes."""
-    precision: Literal["float32", "float64"] = "float32"
-    device: str = "cpu"
-    threads: int | None = None
-    hashed: bool = True
-    """Whether the basis records the sha256 of every checkpoint."""
-
-
 def main() -> None:
     """Run the command."""
     register_schema("compress_schema", CompressConfig)
@@ -70,7 +53,7 @@ def run(config: DictConfig) -> Basis:
     """
     from rich.console import Console
 
-    from taskbasis.checkpoints import named_checkpoints, refuse_to_replace
+    from taskbasis.checkpoints import Inputs, named_checkpoints, refuse_to_replace
     from taskbasis.show import basis_table
     from taskbasis.targets import build
 

@@ -18,8 +18,7 @@ from taskbasis.sweeps.launch import closing_sweep, optimises
 def main() -> None:
     """Run the command; errors of users end in one line and exit code 1."""
     register_schema()
-    with closing_sweep():
-        run_hydra(ENTRY, _job)
+    run_hydra(ENTRY, _job, closing_sweep())
 
 
 def run(job: Composed) -> dict[str, Any]:

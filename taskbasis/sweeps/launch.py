@@ -64,7 +64,7 @@ def closing_sweep() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        interrupted = isinstance(error, SystemExit) and error.code == INTERRUPTED
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         if _launched is None or not (_close(_launched, interrupted) or interrupted):
             raise
         sys.exit(INTERRUPTED if interrupted else 1)

@@ -42,7 +42,10 @@ class Run:
         targets = {key: flat.pop(key) for key in list(flat) if key.endswith("._target_")}
         named = {group: targets.get(f"{group}._target_", "").rpartition(".")[2] for group in CHOSEN}
         named |= {k: v for k, v in self.result["run"].get("choices", {}).items() if k in CHOSEN}
-        return {key: value for key, value in named.items() if value} | flat
+        if flat.get("basis.M", flat.get("M")) == flat.get("M"):
+            flat.pop("basis.M", None)
+        first = {key: value for key, value in named.items() if value}
+        return first | ({"M": flat["M"]} if flat.get("M") is not None else {}) | flat
 
     @cached_property
     def metrics(self) -> dict[str, float]:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from taskbasis.vectors.columns import Columns
-from taskbasis.vectors.layout import Chunk
-from taskbasis.vectors.products import Block
+from taskbasis.vectors.layout import Block, Chunk
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +64,10 @@ class Chunk:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+Block = Sequence[Chunk]
+"""Chunks that one thread works on in a row."""
 
 
 def cut(layout: Layout, columns: int) -> Iterator[Chunk]:

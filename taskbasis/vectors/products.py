@@ -13,7 +13,7 @@ from torch import Tensor
 from taskbasis.errors import VectorError
 from taskbasis.vectors.columns import Columns, blame
 from taskbasis.vectors.gram import Gram, bordered
-from taskbasis.vectors.layout import Chunk, cut
+from taskbasis.vectors.layout import Block, Chunk, cut
 from taskbasis.vectors.passes import Pass, Scratch
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 BLOCK = 1 << 21
 """Elements of each column that one piece of work sums up."""
 
-Block = Sequence[Chunk]
 Multiply = Callable[[Block], Tensor]
 """Σ X[rows]·Xᵀ over the chunks X of a block: float64 of shape (R, K), on the CPU."""
 
