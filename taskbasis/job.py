@@ -198,6 +198,7 @@ def mirror_settings(job: Composed, place: Place | None = None) -> MirrorSettings
         project=tracker.project,
         entity=tracker.entity,
         group=tracker.group or (place.sweep if place else None),
+        job_type="+".join(job.config.evaluation.protocols),
         tags=(*groups, *tracker.tags),
         name=job.run_name,
         folder=run_folder(job),

@@ -86,6 +86,22 @@ def test_the_k_means_example_runs_as_written(tmp_path, command):
     assert "basis kmeans, M = 2 of T = 2" in " ".join(done.stdout.split())
 
 
+def test_commands_on_checkpoints_are_those_of_their_page_which_are_carried_out():
+    for program in ("taskbasis.compress", "taskbasis.merge"):
+        pages = {
+            page: [words for p, words in commands(program) if p == page] for page, _ in commands(program)
+        }
+        assert pages["README.md"]
+        assert all(words in pages["checkpoints.md"] for words in pages["README.md"])
+
+
+def test_ci_compares_runs_as_readme_says():
+    script = (ROOT / ".ci" / "run").read_text()
+    for line in ("taskbasis.table", "taskbasis.dashboard --out report.html"):
+        assert f"python -m {line}\n" in (ROOT / "README.md").read_text()
+        assert f"python -m {line}\n" in script
+
+
 def test_scripts_that_the_documentation_names_exist():
     for page in PAGES:
         for path in re.findall(

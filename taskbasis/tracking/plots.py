@@ -128,4 +128,4 @@ def _bars(
         axes.bar([i + offset for i in range(len(tasks))], values, 0.27, label=name, color=colour)
     axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
     axes.set(ylabel=label, title=result["run"]["id"])
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -76,6 +76,7 @@ class RunRecord:
                 "fingerprint": self.composed.fingerprint,
                 "started": self.started,
                 **run,
+                "choices": {k: v for k, v in self.composed.choices.items() if "/" not in k},
                 "overrides": list(self.composed.overrides),
                 "environment": environment,
                 "versions": versions(),

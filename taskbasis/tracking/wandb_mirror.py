@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,13 @@ from typing import Any, Protocol
 import wandb
 
 from taskbasis.errors import ConfigError
-from taskbasis.tracking.results import metrics, per_task
+from taskbasis.store.atomic import write_text
+from taskbasis.tracking.results import mean_top1, metrics, per_task
+from taskbasis.tracking.wandb_artifacts import artifacts
 
 _log = logging.getLogger(__name__)
+RUN_ID = "wandb-run-id"
+"""File of a run folder that holds its W&B run id until it has completed."""
 MODES = ("auto", "online", "offline", "disabled")
 
 
@@ -27,10 +32,11 @@ class MirrorSettings:
     project: str
     entity: str | None
     group: str | None
+    job_type: str
     tags: tuple[str, ...]
     name: str
     folder: Path
-    """Where offline runs are kept."""
+    """Folder of the run, where W&B keeps its files."""
     timeout: int
     """Seconds to wait for the server at the start and at the end."""
 
@@ -68,8 +74,8 @@ class NoMirror:
 class WandbMirror:
     """One W&B run per job; trouble with it is logged, once, and the job goes on."""
 
-    def __init__(self, run: Any) -> None:
-        self._run, self._broken, self._axes = run, False, set[str]()
+    def __init__(self, run: Any, identity: Path) -> None:
+        self._run, self._identity, self._broken, self._axes = run, identity, False, set[str]()
 
     def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
         """Log numbers under ``stage/item/…`` with an axis of their own."""
@@ -84,22 +90,35 @@ class WandbMirror:
         self._try(send)
 
     def result(self, result: Mapping[str, Any], images: Sequence[Path], basis: Path) -> None:
-        """Send summary numbers, the per-task table, the plots and the basis as an artifact."""
+        """Send summary numbers, the α curve, the per-task table, the plots and the artifacts."""
 
         def send() -> None:
             self._run.summary.update(metrics(result))
+            self._run.define_metric("addition/curve/*", step_metric="addition/curve/alpha")
+            for point in result["protocols"].get("addition", {"search": {"curve": []}})["search"]["curve"]:
+                values = {"alpha": point["alpha"], "val_top1": mean_top1(point["tasks"])}
+                self._run.log({f"addition/curve/{key}": value for key, value in values.items()})
             columns, rows = per_task(result)
             self._run.log({"per_task": wandb.Table(columns=[*columns], data=rows)})
             self._run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in images})
-            artifact = wandb.Artifact(f"basis-{result['run']['id']}", type="basis")
-            artifact.add_dir(str(basis))
-            self._run.log_artifact(artifact)
+            reused = set(result["run"].get("reused", {}).get("finetuned", []))
+            for artifact in artifacts(result, basis):
+                self._record(artifact, made_here=artifact.metadata.get("task") not in reused)
 
         self._try(send)
+
+    def _record(self, artifact: wandb.Artifact, *, made_here: bool) -> None:
+        # Offline, W&B knows outputs only; the artifact's metadata still says what it was made from.
+        if made_here or self._run.offline:
+            self._run.log_artifact(artifact)
+        else:
+            self._run.use_artifact(artifact)
 
     def finish(self, exit_code: int) -> None:
         """Close the run with the job's exit code, which Lightning's own logger does not do."""
         self._try(lambda: self._run.finish(exit_code=exit_code))
+        if exit_code == 0:
+            self._identity.unlink(missing_ok=True)
 
     def _try(self, send: Callable[[], None]) -> None:
         if self._broken:
@@ -125,7 +144,8 @@ def open_mirror(settings: MirrorSettings, config: Mapping[str, Any]) -> Mirror:
         return NoMirror()
     for attempt in dict.fromkeys((mode, "offline")):
         try:
-            return WandbMirror(_init(settings, attempt, config))
+            identity = settings.folder / RUN_ID
+            return WandbMirror(_init(settings, attempt, config, _identity(identity)), identity)
         except Exception as error:  # noqa: BLE001 - a tracker never fails a run
             _log.warning("W&B cannot start %s (%s)", attempt, str(error).splitlines()[0])
             if attempt == "online":
@@ -144,9 +164,17 @@ def has_key() -> bool:
         return False
 
 
-def _init(settings: MirrorSettings, mode: str, config: Mapping[str, Any]) -> Any:
-    settings.folder.mkdir(parents=True, exist_ok=True)
+def _identity(path: Path) -> str:
+    """The W&B run id of a run folder: one until the run has completed, however often it is launched."""
+    if not path.is_file():
+        write_text(path, secrets.token_hex(4))
+    return path.read_text().strip()
+
+
+def _init(settings: MirrorSettings, mode: str, config: Mapping[str, Any], identity: str) -> Any:
     return wandb.init(
+        id=identity,
+        resume="allow" if mode == "online" else None,
         project=settings.project,
         entity=settings.entity,
         group=settings.group,
@@ -155,7 +183,7 @@ def _init(settings: MirrorSettings, mode: str, config: Mapping[str, Any]) -> Any
         config=dict(config),
         dir=str(settings.folder),
         mode=mode,  # type: ignore[arg-type]
-        job_type="run",
+        job_type=settings.job_type,
         reinit="finish_previous",
         settings=wandb.Settings(
             silent=True,
@@ -166,5 +194,10 @@ def _init(settings: MirrorSettings, mode: str, config: Mapping[str, Any]) -> Any
             disable_code=True,
             disable_job_creation=True,
             x_disable_stats=True,
+            # Machine, paths and command line are nobody's business; what matters is in the configuration.
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_save_requirements=False,
+            host="",
         ),
     )

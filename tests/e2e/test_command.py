@@ -53,7 +53,7 @@ def test_configuration_is_shown_without_running(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["basis=foo"], "Available options in 'basis': ae, none"),
+        (["basis=foo"], "Available options in 'basis': ae, ae_adam, exact"),
         (["basis=ae", "nonsense=1"], "Key 'nonsense' not in 'RunConfig'"),
         (["+experiment=nonsense"], "Could not find 'experiment/nonsense'"),
         (["scenario=9"], "Available options in 'scenario': 14, 20, 8"),

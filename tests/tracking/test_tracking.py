@@ -67,7 +67,7 @@ class TestMirror:
     @pytest.mark.parametrize(("key", "expected"), [("k" * 40, ["online"]), (None, ["offline"])])
     def test_auto_is_online_with_a_key_and_offline_without(self, tmp_path, monkeypatch, key, expected):
         modes = []
-        monkeypatch.setattr(wandb_mirror, "_init", lambda settings, mode, config: modes.append(mode))
+        monkeypatch.setattr(wandb_mirror, "_init", lambda _, mode, *rest: modes.append(mode))
         monkeypatch.setenv("NETRC", str(tmp_path / "none"))
         monkeypatch.setenv("WANDB_API_KEY", key) if key else monkeypatch.delenv(
             "WANDB_API_KEY", raising=False
@@ -76,7 +76,7 @@ class TestMirror:
         assert modes == expected
 
     def test_an_unreachable_server_means_offline_and_is_said(self, tmp_path, monkeypatch, caplog):
-        def init(settings, mode, config):
+        def init(settings, mode, config, identity):
             if mode == "online":
                 raise ConnectionError("no route")
             return "run"
@@ -93,7 +93,7 @@ class TestMirror:
             def __getattr__(self, name):
                 raise RuntimeError("lost")
 
-        mirror = WandbMirror(Broken())
+        mirror = WandbMirror(Broken(), Path("nowhere"))
         with caplog.at_level("WARNING", logger="taskbasis"):
             mirror.point("a", "b", 1, {"x": 1.0})
             mirror.point("a", "b", 2, {"x": 1.0})
@@ -110,7 +110,7 @@ class TestMirror:
             def log(self, values):
                 calls.append(("log", values))
 
-        mirror = WandbMirror(Run())
+        mirror = WandbMirror(Run(), Path("nowhere"))
         mirror.point("fine-tuning", "letters", 5, {"loss": 0.5})
         mirror.point("fine-tuning", "letters", 6, {"loss": 0.4})
         assert calls == [
