@@ -55,7 +55,7 @@ def test_result_is_complete(ae):
     assert ae["basis"]["loss"] <= 1.001 * ae["basis"]["spectral_bound"]
     assert ae["basis"]["full_bytes"] == 2 * ae["basis"]["stored_bytes"] - 2 * 8 * 4
     for task in ae["tasks"]:
-        assert set(ae["inputs"][task]) == {"sha256", "provenance", "splits"}
+        assert set(ae["inputs"][task]) == {"sha256", "provenance", "splits", "data"}
 
 
 def test_alpha_zero_of_the_curve_is_the_zero_shot_model(ae):
