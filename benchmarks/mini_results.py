@@ -22,7 +22,8 @@ from taskbasis.store.store import versions
 SCENARIOS = (8, 14, 20)
 SHARES = ("T/4", "T/2")
 METHODS = ("ae", "exact", "pca", "random_sample", "random")
-SEEDED = ("ae", "random_sample", "random")
+SEEDED = ("ae", "random_sample")
+"""Methods that are run with every basis seed; random directions lead nowhere whatever their seed."""
 
 Row = dict[str, Any]
 
