@@ -60,8 +60,8 @@ def row(options: argparse.Namespace, T: int, method: str, share: str | None, f: 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Every run of the table."""
-    for f in range(options.finetune_seeds):
-        for T in SCENARIOS:
+    for T in SCENARIOS:
+        for f in range(options.finetune_seeds):
             yield row(options, T, "none", None, f, 0)
             for method in METHODS:
                 for s in range(options.basis_seeds if method in SEEDED else 1):
@@ -78,8 +78,11 @@ def table(found: list[Row], key: str) -> str:
         cells = []
         for T, share in columns:
             rows = [r for r in found if r["method"] == method and r["T"] == T and r["share"] in (share, None)]
-            cells.append(spread([r[key] for r in rows if key in r]))
+            values = [r[key] for r in rows if key in r]
+            cells.append(spread(values) if values else "–")
         lines.append([f"`{method}`", *cells])
+    seeds = [len({r["finetune_seed"] for r in found if r["T"] == T and key in r}) for T, _ in columns]
+    lines.append(["fine-tuning seeds", *map(str, seeds)])
     return markdown(header, lines)
 
 
@@ -92,7 +95,14 @@ def main() -> None:
     parser.add_argument("--finetune-seeds", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--basis-seeds", type=int, default=3, help="for methods that have one (%(default)s)")
     options = parser.parse_args()
-    found = list(rows(options))
+    found: list[Row] = []
+    for new in rows(options):
+        found.append(new)
+        write(found)
+
+
+def write(found: list[Row]) -> None:
+    """The tables of the runs so far, and all their numbers."""
     titles = {
         "normalized": "Addition: normalised test accuracy, %",
         "top1": "Addition: test accuracy, %",
