@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from taskbasis import parallel
-from taskbasis.basis import BasisMethod
+from taskbasis.basis import PCA, Autoencoder, BasisMethod
 from taskbasis.config import Composed
 from taskbasis.data.suite import Suite, TaskSpec, find_tasks
 from taskbasis.errors import ConfigError
+from taskbasis.importers.published import FolderSource, FusionBench, ModelSource, PublishedBasis, TallMasks
 from taskbasis.merging import MergeMethod
 from taskbasis.models.clip import ClipModel
 from taskbasis.store import Store
@@ -23,7 +25,8 @@ from taskbasis.training.recipe import Recipe
 
 GROUPS_WITH_TARGETS = ("model", "suite", "basis", "merge", "search")
 PROTOCOLS = ("addition", "negation")
-SOURCES = ("train",)
+SOURCES = ("train", "folder", "tall_masks", "fusion_bench", "published_bases")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Plan:
     clip: ClipModel
     suite: Suite
     tasks: tuple[TaskSpec, ...]
+    imported: ModelSource | None
+    """Where fine-tuned models come from; None to train them."""
+    published: PublishedBasis | None
+    """Where a whole basis comes from, so that no fine-tuned model is needed."""
     recipe: Recipe
     finetune_seed: int
     basis: BasisMethod
@@ -67,16 +74,20 @@ def build_plan(composed: Composed) -> Plan:
         raise ConfigError(f"evaluation.protocols: unknown {unknown}; accepted are {', '.join(PROTOCOLS)}")
     if config.evaluation.batch_size < 1:
         raise ConfigError(f"evaluation.batch_size={config.evaluation.batch_size}: must be 1 or more")
-    suite = instantiate(config.suite)
+    clip: ClipModel = instantiate(config.model)
+    suite = _suite(config, clip)
     compute = _compute(config.trainer)
+    basis: BasisMethod = instantiate(config.basis)
     return Plan(
         store=Store(config.paths.store),
-        clip=instantiate(config.model),
+        clip=clip,
         suite=suite,
         tasks=_tasks(suite, config),
-        recipe=Recipe(**{k: v for k, v in config.finetune.items() if k != "seed"}),
+        imported=_imported(config.checkpoints),
+        published=_published(config, basis),
+        recipe=_recipe(config.finetune),
         finetune_seed=config.finetune.seed,
-        basis=instantiate(config.basis),
+        basis=basis,
         merge=instantiate(config.merge),
         alphas=instantiate(config.search).alphas(),
         protocols=tuple(config.evaluation.protocols),
@@ -85,6 +96,25 @@ def build_plan(composed: Composed) -> Plan:
         compute=compute,
         workers=_workers(config.trainer.workers, compute),
     )
+
+
+def build_suite(composed: Composed) -> tuple[Suite, tuple[TaskSpec, ...]]:
+    """The suite of a configuration, fitted to its model, and the tasks that are wanted.
+
+    Raises:
+        ConfigError: listing every argument that does not fit what it configures.
+        TaskbasisError: whatever the objects themselves refuse.
+    """
+    config = composed.config
+    if errors := [e for group in ("model", "suite") for e in target_errors(group, config[group])]:
+        raise ConfigError("; ".join(errors))
+    suite = _suite(config, instantiate(config.model))
+    return suite, _tasks(suite, config)
+
+
+def _suite(config: DictConfig, clip: ClipModel) -> Suite:
+    suite: Suite = instantiate(config.suite).fitted(clip.preprocess())
+    return suite
 
 
 def _tasks(suite: Suite, config: DictConfig) -> tuple[TaskSpec, ...]:
@@ -111,6 +141,8 @@ def _compute(trainer: Any) -> Compute:
         raise ConfigError(f"trainer.accelerator={accelerator!r}: accepted are auto, cpu, gpu")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: no GPU is visible here; trainer=cpu or trainer=auto")
+    if trainer.precision not in PRECISIONS:
+        raise ConfigError(f"trainer.precision={trainer.precision!r}: accepted are {', '.join(PRECISIONS)}")
     if trainer.threads < 1 or trainer.devices < 1:
         raise ConfigError(
             f"trainer.threads={trainer.threads}, trainer.devices={trainer.devices}: must be 1 or more"
@@ -120,7 +152,48 @@ def _compute(trainer: Any) -> Compute:
         devices=trainer.devices,
         precision=trainer.precision,
         threads=trainer.threads,
+        compile=trainer.compile,
+        loader_workers=trainer.loader_workers,
+        save_every=trainer.save_every,
     )
+
+
+def _imported(checkpoints: DictConfig) -> ModelSource | None:
+    if checkpoints.source == "folder":
+        return FolderSource(Path(checkpoints.root).expanduser())
+    if checkpoints.source == "tall_masks":
+        return TallMasks(repo=checkpoints.repo, revision=checkpoints.revision)
+    if checkpoints.source == "fusion_bench":
+        return FusionBench(owner=checkpoints.repo, revision=checkpoints.revision)
+    return None
+
+
+def _published(config: DictConfig, basis: BasisMethod) -> PublishedBasis | None:
+    given = config.checkpoints
+    if given.source != "published_bases":
+        return None
+    if not isinstance(basis, Autoencoder | PCA):
+        raise ConfigError(
+            "checkpoints=published_bases: there are basis=ae and basis=pca, of other methods none"
+        )
+    if config.merge.get("inputs") == "tasks":
+        raise ConfigError(
+            "merge.inputs=tasks: published bases come without task vectors; atoms or reconstructed"
+        )
+    root = None if given.root is None else Path(given.root).expanduser()
+    method = "PCA" if isinstance(basis, PCA) else "AE"
+    return PublishedBasis(method, basis.M, root, given.repo, given.revision)
+
+
+def _recipe(finetune: DictConfig) -> Recipe:
+    plain = OmegaConf.to_container(finetune)
+    assert isinstance(plain, dict)
+    known = {str(k): v for k, v in plain.items() if k != "seed"}
+    epochs = known["epochs"]
+    numbers = list(epochs.values()) if isinstance(epochs, dict) else [epochs]
+    if any(not isinstance(n, int) or isinstance(n, bool) for n in numbers if n is not None):
+        raise ConfigError(f"finetune.epochs={epochs!r}: accepted are null, a number, or a number by task")
+    return Recipe(**known)
 
 
 def _workers(wanted: int | None, compute: Compute) -> int:

@@ -30,6 +30,8 @@ NOT_SEMANTIC = (
     "suite.root",
     "trainer.workers",
     "trainer.accelerator",
+    "trainer.loader_workers",
+    "trainer.save_every",
 )
 """Keys that change where and how a run is carried out, never its result."""
 
@@ -46,6 +48,9 @@ class CheckpointsConfig:
     """Where fine-tuned models come from."""
 
     source: str = "train"
+    root: str | None = None
+    repo: str | None = None
+    revision: str = "main"
 
 
 @dataclass
@@ -55,10 +60,11 @@ class FinetuneConfig:
     lr: float = 1e-5
     weight_decay: float = 0.1
     batch_size: int = 128
-    epochs: int | None = None
+    epochs: Any = None
     max_steps: int | None = 2000
     warmup: float = 500
     grad_clip: float = 1.0
+    accumulate: int = 1
     seed: int = 0
 
 
@@ -80,6 +86,9 @@ class TrainerConfig:
     precision: str = "32-true"
     threads: int = 1
     workers: int | None = None
+    compile: bool = False
+    loader_workers: int | None = None
+    save_every: int = 500
 
 
 @dataclass

@@ -12,20 +12,32 @@ from taskbasis.basis.stages import BasisKey
 from taskbasis.builders import Plan
 from taskbasis.data.mini import MINI_VERSION
 from taskbasis.data.mini.suite import DrawingKey
+from taskbasis.data.vision.scan import ScanKey
+from taskbasis.data.vision.suite import PixelKey
 from taskbasis.evaluation.scoring import ScoreKey
+from taskbasis.importers.published import FolderSource
+from taskbasis.models.imported import ImportedBasisKey, ImportedKey
 from taskbasis.models.stages import HeadKey, PretrainedKey
 from taskbasis.store import digest
+from taskbasis.store.hashing import files_state
 from taskbasis.training.finetuning import FinetuneKey
 from taskbasis.vectors.stages import CombinedKey, GramKey
 
-STAGES = (PretrainedKey, HeadKey, DrawingKey, FinetuneKey, GramKey, BasisKey, CombinedKey, ScoreKey)
+STAGES = (
+    *(PretrainedKey, HeadKey, DrawingKey, ScanKey, PixelKey, FinetuneKey, ImportedKey, ImportedBasisKey),
+    *(GramKey, BasisKey, CombinedKey, ScoreKey),
+)
 """Every stage whose results are stored."""
 
 
 def code_identity(plan: Plan) -> str:
-    """Hash of what a result depends on and its configuration does not say: code and pretrained weights."""
+    """Hash of what a result depends on and its configuration does not say: code, weights and data on disk."""
     versions = {key.STAGE: key.VERSION for key in STAGES} | {"mini": MINI_VERSION}
-    return digest({"taskbasis": __version__, "stages": versions, "model": plan.clip.identity()})
+    files = {"data": plan.suite.files_state([task.name for task in plan.tasks])}
+    if isinstance(plan.imported, FolderSource):
+        files["checkpoints"] = files_state(plan.imported.root)
+    known = {"taskbasis": __version__, "stages": versions, "model": plan.clip.identity(), "files": files}
+    return digest(known)
 
 
 def finished_result(

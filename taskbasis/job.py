@@ -175,8 +175,11 @@ def run_folder(job: Composed) -> Path:
 
 def redactor_of(job: Composed) -> Redactor:
     """What removes the machine's paths and secrets from the records of a job."""
-    paths = job.config.paths
-    return Redactor({"data": paths.data, "store": paths.store, "runs": paths.runs})
+    paths, given = job.config.paths, {"checkpoints": job.config.checkpoints.root}
+    if "weights" in job.config.model:
+        given["weights"] = job.config.model.weights
+    folders = {"data": paths.data, "store": paths.store, "runs": paths.runs}
+    return Redactor(folders | {name: path for name, path in given.items() if path is not None})
 
 
 def describe(error: BaseException) -> str:

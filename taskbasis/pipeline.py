@@ -18,12 +18,15 @@ from taskbasis.evaluation.addition import addition
 from taskbasis.evaluation.negation import Rule, negation
 from taskbasis.evaluation.scoring import Bench, Scoring, Weights
 from taskbasis.evaluation.single import SPLITS, SingleScores, single_scores
+from taskbasis.importers.published import PublishedBasis
 from taskbasis.merging import input_coefficients
+from taskbasis.models.imported import BASIS, ImportJob, import_basis, import_models
 from taskbasis.models.stages import ENCODER, pretrained_and_heads
 from taskbasis.parallel import Workers
+from taskbasis.store import Artifact
 from taskbasis.training.finetuning import FinetuneJob, finetune_all
 from taskbasis.vectors import Gram
-from taskbasis.vectors.stages import Checkpoints, Sources
+from taskbasis.vectors.stages import Checkpoints, Sources, StoredVectors
 
 
 @dataclass
@@ -46,8 +49,13 @@ class Clock:
 class Models:
     """What every protocol needs: θ₀ and the θ_t, and what they are scored with and on."""
 
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | StoredVectors
     bench: Bench
+
+    @property
+    def finetuned(self) -> Mapping[str, Artifact]:
+        """The fine-tuned models by task; none where a basis was published without them."""
+        return self.checkpoints.finetuned if isinstance(self.checkpoints, Checkpoints) else {}
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class Compressed:
     gram: Gram
     """Gram matrix of the source columns."""
     basis: Basis
+    provenance: str | None = None
+    """Where a basis that was not fitted here is from."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +84,9 @@ class Outcome:
 
     def result(self) -> dict[str, Any]:
         """The parts of ``result.json`` that two identical runs have in common."""
-        basis, gram = self.compressed.basis, self.compressed.gram
+        basis = self.compressed.basis
         numel, T = self.models.checkpoints.vectors.numel, len(basis.tasks)
-        tasks = Gram(gram.matrix[:T, :T], basis.tasks)
+        tasks = self._task_gram()
         return {
             "tasks": list(basis.tasks),
             "inputs": {task: self._input(task) for task in basis.tasks},
@@ -91,12 +101,23 @@ class Outcome:
             "protocols": dict(self.protocols),
         }
 
+    def _task_gram(self) -> Gram:
+        """Inner products of the task vectors, or of their reconstructions where there are only atoms."""
+        basis, matrix = self.compressed.basis, self.compressed.gram.matrix
+        if self.models.finetuned:
+            T = len(basis.tasks)
+            return Gram(matrix[:T, :T], basis.tasks)
+        rebuilt = basis.reconstruction_coefficients()
+        return Gram(rebuilt.T @ matrix @ rebuilt, basis.tasks)
+
     def _input(self, task: str) -> dict[str, Any]:
-        model = self.models.checkpoints.finetuned[task]
+        model, pixels = self.models.finetuned.get(task), self.models.bench.pixels[task]
+        origin = self.compressed.provenance if model is None else model.meta["provenance"]
         return {
-            "sha256": model.sha256(ENCODER),
-            "provenance": model.meta["provenance"],
-            "splits": {split: artifact.content for split, artifact in self.models.bench.pixels[task].items()},
+            "sha256": None if model is None else model.sha256(ENCODER),
+            "provenance": origin,
+            "splits": {split: artifact.content for split, artifact in pixels.items()},
+            "data": pixels["test"].meta.get("data", {}),
         }
 
 
@@ -110,26 +131,47 @@ def run_pipeline(plan: Plan, workers: Workers, clock: Clock) -> Outcome:
     compressed, reused = compress(plan, models.checkpoints, clock)
     scoring = Scoring(plan.store, plan.clip, plan.batch_size, plan.compute)
     with clock.stage("single-task scores"):
-        single = single_scores(scoring, workers, bench=models.bench, finetuned=models.checkpoints.finetuned)
+        single = single_scores(
+            scoring, workers, bench=models.bench, tasks=compressed.basis.tasks, finetuned=models.finetuned
+        )
     evaluation = Evaluation(plan, workers, scoring, models.bench, compressed, single)
     protocols: dict[str, Any] = {}
     for name in plan.protocols:
         with clock.stage(name):
             protocols[name] = {"addition": evaluation.addition, "negation": evaluation.negation}[name]()
-    tuned = models.checkpoints.finetuned.items()
-    reused["finetuned"] = [task for task, model in tuned if model.reused]
+    reused["finetuned"] = [task for task, model in models.finetuned.items() if model.reused]
     return Outcome(models, compressed, single, protocols, reused)
 
 
-def obtain_models(plan: Plan, workers: Workers, clock: Clock) -> Models:
-    """θ₀, heads, pixels, and every task's fine-tuned model."""
+def set_up(plan: Plan, workers: Workers, clock: Clock) -> Bench:
+    """θ₀, heads and evaluation pixels."""
+    trained = plan.imported is None and plan.published is None
     controls = [plan.suite.control] if "negation" in plan.protocols else []
     with clock.stage("model and heads"):
         theta0, heads = pretrained_and_heads(plan.store, plan.clip, [*plan.tasks, *controls])
     with clock.stage("data"):
-        wanted = [PixelJob(plan.store, plan.suite, task.name, SPLITS, train=True) for task in plan.tasks]
+        wanted = [PixelJob(plan.store, plan.suite, task.name, SPLITS, train=trained) for task in plan.tasks]
         wanted += [PixelJob(plan.store, plan.suite, task.name, SPLITS, train=False) for task in controls]
         pixels = prepare_all(wanted, workers)
+    return Bench(theta0, heads, pixels)
+
+
+def obtain_models(plan: Plan, workers: Workers, clock: Clock) -> Models:
+    """θ₀, what models are scored with and on, and every task's fine-tuned model or a published basis."""
+    bench = set_up(plan, workers, clock)
+    if plan.published is not None:
+        return Models(obtain_basis(plan, plan.published, bench.theta0, clock), bench)
+    finetuned = obtain_finetuned(plan, bench, workers, clock)
+    return Models(Checkpoints(bench.theta0, finetuned, ENCODER), bench)
+
+
+def obtain_finetuned(plan: Plan, bench: Bench, workers: Workers, clock: Clock) -> dict[str, Artifact]:
+    """Every task's fine-tuned model: trained here, or made by others."""
+    if (source := plan.imported) is not None:
+        with clock.stage("importing"):
+            names = [task.name for task in plan.tasks]
+            wanted = [ImportJob(plan.store, plan.clip, name, bench.theta0, source) for name in names]
+            return import_models(wanted, workers)
     with clock.stage("fine-tuning"):
         jobs = [
             FinetuneJob(
@@ -137,20 +179,31 @@ def obtain_models(plan: Plan, workers: Workers, clock: Clock) -> Models:
                 clip=plan.clip,
                 suite=plan.suite,
                 task=task,
-                theta0=theta0,
-                head=heads[task.name],
+                theta0=bench.theta0,
+                head=bench.heads[task.name],
                 recipe=plan.recipe,
                 seed=plan.finetune_seed,
                 compute=plan.compute,
             )
             for task in plan.tasks
         ]
-        finetuned = finetune_all(jobs, workers)
-    return Models(Checkpoints(theta0, finetuned, ENCODER), Bench(theta0, heads, pixels))
+        return finetune_all(jobs, workers)
 
 
-def compress(plan: Plan, checkpoints: Checkpoints, clock: Clock) -> tuple[Compressed, dict[str, Any]]:
-    """The Gram matrix, in one pass over the weights, and the basis fitted to it."""
+def obtain_basis(plan: Plan, published: PublishedBasis, theta0: Artifact, clock: Clock) -> StoredVectors:
+    """The atoms of a published basis, in place of fine-tuned models."""
+    tasks = tuple(task.name for task in plan.tasks)
+    with clock.stage("importing"):
+        artifact = import_basis(plan.store, theta0, published.find(plan.clip.name, tasks), tasks)
+        return StoredVectors(theta0, artifact, BASIS, Basis.load(artifact.path / BASIS).sources)
+
+
+def compress(
+    plan: Plan, checkpoints: Checkpoints | StoredVectors, clock: Clock
+) -> tuple[Compressed, dict[str, Any]]:
+    """The Gram matrix, in one pass over the weights, and the basis fitted to it (or published over it)."""
+    if isinstance(checkpoints, StoredVectors):
+        return _as_published(plan, checkpoints, clock)
     with clock.stage("Gram matrix"):
         vectors = checkpoints.vectors
         if isinstance(plan.basis, NeedsSources):
@@ -163,6 +216,15 @@ def compress(plan: Plan, checkpoints: Checkpoints, clock: Clock) -> tuple[Compre
             plan.basis.verify(basis, vectors)
     reused = {"gram": gram_artifact.reused, "basis": basis_artifact.reused}
     return Compressed(sources, gram, basis), reused
+
+
+def _as_published(plan: Plan, atoms: StoredVectors, clock: Clock) -> tuple[Compressed, dict[str, Any]]:
+    with clock.stage("Gram matrix"):
+        sources = Sources(atoms, atoms.vectors)
+        gram, artifact = sources.gram(plan.store, plan.compute.threads)
+    basis = Basis.load(atoms.stored.path / atoms.folder)
+    compressed = Compressed(sources, gram, basis, atoms.stored.meta["provenance"])
+    return compressed, {"gram": artifact.reused, "basis": atoms.stored.reused}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The documentation is run: code blocks executed, commands composed or carried out in their smoke form."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -53,6 +54,26 @@ def test_commands_of_the_documentation_compose_and_the_mini_ones_run(page, argum
         assert run_small(*kept)["run"]["status"] == "completed"
 
 
+def test_commands_that_look_at_runs_are_carried_out(run_small, tmp_path, monkeypatch):
+    """Everything but serving and uploading, which end only when they are told to."""
+    for basis in ("basis=exact", "basis=random_sample"):
+        run_small(basis, "M=1", runs=tmp_path / "outputs" / "runs")
+    monkeypatch.chdir(tmp_path)
+    carried_out = 0
+    for program in ("taskbasis.table", "taskbasis.dashboard", "taskbasis.sync"):
+        main = importlib.import_module(
+            program if program != "taskbasis.dashboard" else f"{program}.__main__"
+        ).main
+        for page, arguments in commands(program):
+            if program == "taskbasis.dashboard" and "--out" not in arguments:
+                continue
+            assert main(arguments) == 0, (page, program, arguments)
+            carried_out += 1
+            if "--out" in arguments:
+                assert Path(arguments[arguments.index("--out") + 1]).stat().st_size
+    assert carried_out >= 5
+
+
 def test_the_example_of_bases_on_disk_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = torch.Generator().manual_seed(0)
@@ -84,6 +105,22 @@ def test_the_k_means_example_runs_as_written(tmp_path, command):
     done = command(*arguments, "+smoke=true", "tracker=none", cwd=tmp_path, environment=path)
     assert done.returncode == 0, done.stderr
     assert "basis kmeans, M = 2 of T = 2" in " ".join(done.stdout.split())
+
+
+def test_commands_on_checkpoints_are_those_of_their_page_which_are_carried_out():
+    for program in ("taskbasis.compress", "taskbasis.merge"):
+        pages = {
+            page: [words for p, words in commands(program) if p == page] for page, _ in commands(program)
+        }
+        assert pages["README.md"]
+        assert all(words in pages["checkpoints.md"] for words in pages["README.md"])
+
+
+def test_ci_compares_runs_as_readme_says():
+    script = (ROOT / ".ci" / "run").read_text()
+    for line in ("taskbasis.table", "taskbasis.dashboard --out report.html"):
+        assert f"python -m {line}\n" in (ROOT / "README.md").read_text()
+        assert f"python -m {line}\n" in script
 
 
 def test_scripts_that_the_documentation_names_exist():

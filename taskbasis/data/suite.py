@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from taskbasis.data.preprocess import Preprocess
 from taskbasis.errors import DataError
 from taskbasis.store import Artifact, Store
+
+WHOLE = slice(None)
+
+ClassName = str | tuple[str, ...]
+"""The name of a class in prompts; several are synonyms, whose embeddings are averaged."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class TaskSpec:
 
     name: str
     """Short name, unique in its suite; it is stored with every matrix and result."""
-    classes: tuple[str, ...]
+    classes: tuple[ClassName, ...]
     """Class names in label order: label ``i`` is ``classes[i]``."""
     templates: tuple[str, ...]
     """Prompt templates with one ``{}`` each, averaged into the zero-shot head."""
@@ -33,12 +40,24 @@ class TrainingSet(Protocol):
     def __len__(self) -> int:
         """Number of images."""
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, H, W) and labels (n,) of ``indices``, augmented as ``generator`` says."""
+    @property
+    def in_memory(self) -> bool:
+        """Whether images are at hand, so that no other process need decode them ahead."""
+
+    def batch(
+        self, indices: Tensor, generator: torch.Generator, part: slice = WHOLE
+    ) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, H, W) and labels (n,) of a batch, augmented as ``generator`` says.
+
+        Args:
+            indices: the images of the whole batch.
+            generator: at the start of the batch; what it draws does not depend on ``part``.
+            part: which positions of the batch are wanted.
+        """
 
 
 class Suite(Protocol):
-    """An ordered set of tasks with their pixels; picklable and cheap to make."""
+    """An ordered set of tasks with their pixels for one image encoder; picklable and cheap to make."""
 
     @property
     def name(self) -> str:
@@ -51,6 +70,16 @@ class Suite(Protocol):
     @property
     def control(self) -> TaskSpec:
         """The task whose accuracy negation must keep."""
+
+    def fitted(self, preprocess: Preprocess) -> Suite:
+        """This suite with pixels as an image encoder wants them; the others are for a fitted one.
+
+        Raises:
+            ConfigError: if the suite cannot have such pixels.
+        """
+
+    def files_state(self, tasks: Sequence[str]) -> str:
+        """Hash that changes with the files that the images of these tasks and the control are read from."""
 
     def pixels(self, store: Store, task: str, split: str) -> Artifact:
         """Evaluation pixels (file ``pixels.safetensors``) of split ``val`` or ``test``, made if absent."""

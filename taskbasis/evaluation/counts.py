@@ -36,7 +36,9 @@ def mean_top1(counts: Counts) -> Fraction:
 def mean_normalized_top1(counts: Counts, finetuned: Counts) -> Fraction | None:
     """Mean over tasks of accuracy divided by the fine-tuned model's on the same split.
 
-    Tasks whose fine-tuned model got nothing right have no such ratio and are left out; None if all are.
+    Tasks without a fine-tuned model, or whose fine-tuned model got nothing right, have no such ratio and are
+    left out; None if all are.
     """
-    ratios = [c.top1 / finetuned[task].top1 for task, c in counts.items() if finetuned[task].correct]
+    known = {task: count for task, count in finetuned.items() if count.correct}
+    ratios = [c.top1 / known[task].top1 for task, c in counts.items() if task in known]
     return sum(ratios, Fraction(0)) / len(ratios) if ratios else None

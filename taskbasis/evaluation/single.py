@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +33,16 @@ def single_scores(
     workers: Workers,
     *,
     bench: Bench,
+    tasks: Sequence[str],
     finetuned: Mapping[str, Artifact],
 ) -> SingleScores:
-    """Score θ₀ and θ_t on validation and test data of every task t."""
+    """Score θ₀ and, where there are any, the θ_t on validation and test data of every task t."""
+    models = {"zeroshot": dict.fromkeys(tasks, bench.theta0), "finetuned": finetuned}
     cases = [
-        (kind, split, task, bench.theta0 if kind == "zeroshot" else finetuned[task])
-        for kind in ("zeroshot", "finetuned")
+        (kind, split, task, weights)
+        for kind, by_task in models.items()
         for split in SPLITS
-        for task in finetuned
+        for task, weights in by_task.items()
     ]
     requests = [
         bench.request(
@@ -51,7 +53,7 @@ def single_scores(
     found: dict[tuple[str, str], dict[str, Count]] = {}
     for (kind, split, task, _), (count,) in zip(cases, scoring.scores(requests, workers), strict=True):
         found.setdefault((kind, split), {})[task] = count
-    return SingleScores(*({s: found[kind, s] for s in SPLITS} for kind in ("zeroshot", "finetuned")))
+    return SingleScores(*({s: found.get((kind, s), {}) for s in SPLITS} for kind in models))
 
 
 def _by_task(scores: Mapping[str, Counts]) -> dict[str, dict[str, dict[str, int]]]:

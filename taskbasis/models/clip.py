@@ -9,20 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from taskbasis.data.preprocess import Preprocess
 from taskbasis.errors import ModelError
 
 PREFIX = "visual."
 """Prefix of all image-encoder parameters in checkpoints, as in open_clip's state dicts."""
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """How pixels become inputs: x = (pixel / 255 − mean) / std, per channel."""
-
-    image_size: int
-    """Height and width in pixels."""
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -90,8 +81,8 @@ def image_encoder(clip: ClipModel) -> ImageEncoder:
     return ImageEncoder(clip.architecture(), clip.preprocess())
 
 
-def check_activation(visual: nn.Module, quick_gelu: bool, name: str) -> None:
-    """Verify that a visual tower has the activation it should have.
+def check_activation(model: nn.Module, quick_gelu: bool, name: str) -> None:
+    """Verify that every activation of a model, text side included, is the one it should be.
 
     open_clip ≥ 3 only warns when weights trained with QuickGELU meet a GELU model, which then is
     silently wrong.
@@ -99,7 +90,7 @@ def check_activation(visual: nn.Module, quick_gelu: bool, name: str) -> None:
     Raises:
         ModelError: naming what was found and what was expected.
     """
-    kinds = {type(m).__name__ for m in visual.modules() if type(m).__name__ in ("GELU", "QuickGELU")}
+    kinds = {type(m).__name__ for m in model.modules() if type(m).__name__ in ("GELU", "QuickGELU")}
     expected = "QuickGELU" if quick_gelu else "GELU"
     if kinds != {expected}:
         raise ModelError(f"{name}: the activation is {sorted(kinds) or 'unknown'}, expected {expected}")

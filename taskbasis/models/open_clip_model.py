@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
+from safetensors import SafetensorError
 from torch import nn
 
+from taskbasis.data.preprocess import Preprocess
 from taskbasis.errors import ModelError
-from taskbasis.models.clip import LoadedClip, Preprocess, check_activation
+from taskbasis.models.clip import LoadedClip, check_activation
 from taskbasis.store.hashing import file_sha256
+from taskbasis.vectors.files import TensorFile
+
+_REFUSALS = (RuntimeError, OSError, ValueError, SafetensorError, AttributeError, KeyError, AssertionError)
+"""What open_clip raises for weights and names that it cannot use."""
+_SCHEMAS = ("local-dir:", "hf-hub:")
 
 
 @dataclass(frozen=True)
 class OpenClipModel:
-    """A model of open_clip with its published weights or weights from a file."""
+    """A model of open_clip with its published weights or weights from a file.
+
+    Raises:
+        ModelError: if the weights were trained with another activation than ``quick_gelu`` says.
+    """
 
     name: str
-    """Architecture, such as ``ViT-B-32``."""
+    """Architecture, such as ``ViT-B-32``, or ``local-dir:<folder>`` with an ``open_clip_config.json``."""
     pretrained: str | None = "openai"
     """Tag of published weights; ignored if ``weights`` is given."""
     weights: str | None = None
-    """A local file of weights, for machines without a connection."""
+    """A local file of weights (safetensors or a state dict), for machines without a connection."""
     quick_gelu: bool = True
     """QuickGELU, which the weights of OpenAI and all checkpoints fine-tuned from them need."""
+
+    def __post_init__(self) -> None:
+        if self._tagged and not self._published and self.name in open_clip.list_models():
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(self.name))
+            raise ModelError(f"model.pretrained={self.pretrained!r}: {self.name} has the tags {tags}")
+        trained = self._published.get("quick_gelu", self.quick_gelu)
+        if self.weights and self.weights.endswith(".safetensors"):
+            said = TensorFile(self.weights).metadata.get("quick_gelu")
+            trained = trained if said is None else said == "true"
+        if trained != self.quick_gelu:
+            raise ModelError(
+                f"model.quick_gelu={self.quick_gelu}: the weights {self._source!r} of {self.name} were "
+                f"trained with {'QuickGELU' if trained else 'GELU'}; set model.quick_gelu={trained}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """See :class:`~taskbasis.models.clip.ClipModel`."""
@@ -35,34 +64,81 @@ class OpenClipModel:
 
     def preprocess(self) -> Preprocess:
         """See :class:`~taskbasis.models.clip.ClipModel`."""
-        config = open_clip.get_model_config(self.name)
-        if config is None:
-            raise ModelError(f"open_clip has no model {self.name!r}; see open_clip.list_models()")
-        published = open_clip.get_pretrained_cfg(self.name, self.pretrained) if self.pretrained else {}
-        return Preprocess(
-            image_size=config["vision_cfg"]["image_size"],
-            mean=tuple(published.get("mean", open_clip.OPENAI_DATASET_MEAN)),
-            std=tuple(published.get("std", open_clip.OPENAI_DATASET_STD)),
-        )
+        return self._preprocess
 
     def load(self) -> LoadedClip:
         """See :class:`~taskbasis.models.clip.ClipModel`."""
-        model = self._create(self.weights or self.pretrained)
+        if self._source is None and not self.name.startswith(_SCHEMAS):
+            raise ModelError(f"{self.name}: model.pretrained and model.weights are both null; give one")
+        model = self._create(self._source)
         return LoadedClip(model.eval(), open_clip.get_tokenizer(self.name))
 
     def architecture(self) -> nn.Module:
         """See :class:`~taskbasis.models.clip.ClipModel`."""
-        visual: nn.Module = self._create(None).visual
+        visual: nn.Module = self._create(None, load_weights=False).visual
         return visual
 
-    def _create(self, pretrained: str | None) -> Any:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*QuickGELU mismatch.*")
-            try:
+    @property
+    def _source(self) -> str | None:
+        return self.weights or self.pretrained
+
+    @property
+    def _tagged(self) -> bool:
+        return bool(self.pretrained) and not self.weights and not self.name.startswith(_SCHEMAS)
+
+    @property
+    def _published(self) -> dict[str, Any]:
+        """What open_clip knows of the weights' tag."""
+        if not self._tagged:
+            return {}
+        known: dict[str, Any] = open_clip.get_pretrained_cfg(self.name, self.pretrained)
+        return {"quick_gelu": False, **known} if known else {}
+
+    @cached_property
+    def _preprocess(self) -> Preprocess:
+        with torch.device("meta"):
+            visual = self._create(None, load_weights=False, device="meta").visual
+        said = visual.preprocess_cfg | self._published
+        height, width = size if isinstance(size := visual.image_size, tuple) else (size, size)
+        if height != width:
+            raise ModelError(f"{self.name} looks at images of {height}×{width}; only squares are supported")
+        return Preprocess(
+            height, tuple(said["mean"]), tuple(said["std"]), said["interpolation"], said["resize_mode"]
+        )
+
+    def _create(self, pretrained: str | None, **options: Any) -> Any:
+        try:
+            with _quiet_logging(), torch.random.fork_rng(devices=[]):
                 model = open_clip.create_model(
-                    self.name, pretrained=pretrained, force_quick_gelu=self.quick_gelu
+                    self.name, pretrained=pretrained, force_quick_gelu=self.quick_gelu, **options
                 )
-            except (RuntimeError, OSError, UserWarning, ValueError) as error:
-                raise ModelError(f"cannot load {self.name} with weights {pretrained!r}: {error}") from error
-        check_activation(model.visual, self.quick_gelu, self.name)
+        except _REFUSALS as error:
+            raise ModelError(self._explain(pretrained, error)) from error
+        check_activation(model, self.quick_gelu, self.name)
         return model
+
+    def _explain(self, pretrained: str | None, error: Exception) -> str:
+        reason = str(error).strip().splitlines()[0].rstrip(".:")
+        if pretrained is None:
+            return f"open_clip cannot make the model {self.name!r}: {reason[:200]}"
+        hint = (
+            "; without a connection give model.weights=<file>, or fill the Hugging Face cache (HF_HOME) on a "
+            "machine that has one and set HF_HUB_OFFLINE=1"
+            if self._tagged
+            else ""
+        )
+        return f"cannot load {self.name} with weights {pretrained!r}: {reason}{hint}"
+
+
+@contextmanager
+def _quiet_logging() -> Iterator[None]:
+    """open_clip logs every step to the root logger, and the hub every attempt; errors say all we need."""
+    loggers = [logging.getLogger(name) for name in (None, "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

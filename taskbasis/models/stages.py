@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from safetensors.torch import save_file
 
-from taskbasis.data.suite import TaskSpec
+from taskbasis.data.suite import ClassName, TaskSpec
 from taskbasis.models.clip import PREFIX, ClipModel
 from taskbasis.models.heads import zero_shot_head
 from taskbasis.store import Artifact, StageKey, Store
@@ -35,7 +35,7 @@ class HeadKey(StageKey):
     STAGE: ClassVar[str] = "head"
     VERSION: ClassVar[int] = 1
     model: dict[str, Any]
-    classes: tuple[str, ...]
+    classes: tuple[ClassName, ...]
     templates: tuple[str, ...]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from taskbasis.models.clip import LoadedClip, Preprocess, check_activation
+from taskbasis.data.preprocess import Preprocess
+from taskbasis.models.clip import LoadedClip, check_activation
 from taskbasis.models.tiny import IMAGE_SIZE, MEAN, STD, load_tiny
 from taskbasis.models.tiny.weights import SHIPPED
 from taskbasis.store.hashing import file_sha256
@@ -34,7 +35,7 @@ class TinyClip:
     def load(self) -> LoadedClip:
         """See :class:`~taskbasis.models.clip.ClipModel`."""
         model, tokenizer = load_tiny(self._path)
-        check_activation(model.visual, self.quick_gelu, self.name)
+        check_activation(model, self.quick_gelu, self.name)
         return LoadedClip(model, tokenizer)
 
     def architecture(self) -> nn.Module:

@@ -60,7 +60,11 @@ def new_folder(final: Path) -> Iterator[Path]:
         raise StoreError(f"cannot write in {final.parent}: {error.strerror or error}") from error
     try:
         yield temporary
+        readable = temporary.stat().st_mode & 0o666
         for path in temporary.rglob("*"):
+            if path.is_file():
+                # safetensors makes files for their owner alone; a store may be shared.
+                path.chmod(readable)
             _sync(path)
         sync_folder(temporary)
         if final.exists():

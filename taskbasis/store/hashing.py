@@ -66,6 +66,20 @@ def files_sha256(
     return {path: found[path] for path in paths}
 
 
+def files_state(folder: Path) -> str:
+    """Hash of the names, sizes and times of all files below a folder: equal while nothing changes.
+
+    Files and folders whose names begin with a dot do not count.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in place.parts):
+            stat = path.stat()
+            found.append((place.as_posix(), stat.st_size, stat.st_mtime_ns))
+    return digest(found)
+
+
 def remember_sha256(hashes: Mapping[Path, str], memo: Path) -> None:
     """Note the known hashes of files, as :func:`file_sha256` does after reading them."""
     for path, value in hashes.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import metadata
@@ -77,6 +78,14 @@ class Store:
             if (found := self.find(key)) is not None:
                 return found
             return self._build(key, build)
+
+    def unfinished(self, key: StageKey) -> Path:
+        """A folder for what a long stage keeps of an unfinished result; the stage makes and fills it."""
+        return self.root / key.STAGE / f".{key.short}.unfinished"
+
+    def forget_unfinished(self, key: StageKey) -> None:
+        """Remove what was kept of an unfinished result."""
+        shutil.rmtree(self.unfinished(key), ignore_errors=True)
 
     def verify(self) -> tuple[int, list[str]]:
         """Read every stored file anew: the number of artifacts and a message for each damaged one."""

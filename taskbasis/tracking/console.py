@@ -127,10 +127,9 @@ _HEADINGS = {
 
 def _caption(result: Mapping[str, Any]) -> str:
     basis = result["basis"]
-    text = (
-        f"basis {basis['method']}, M = {basis['M']} of T = {basis['T']}, loss {basis['loss']:.4g} "
-        f"(spectral bound {basis['spectral_bound']:.4g})"
-    )
+    text = f"basis {basis['method']}, M = {basis['M']} of T = {basis['T']}"
+    if basis["loss"] is not None:
+        text += f", loss {basis['loss']:.4g} (spectral bound {basis['spectral_bound']:.4g})"
     if (addition := result["protocols"].get("addition")) is not None:
         search = addition["search"]
         edge = ", at the edge of the grid" if search["at_boundary"] else ""

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from taskbasis.tracking.results import test_counts, top1
+from taskbasis.tracking.results import has_finetuned, test_counts, top1
 
 # Okabe–Ito: distinguishable with colour blindness and in print.
 GREY, BLUE, RED, GREEN = "#999999", "#0072B2", "#D55E00", "#009E73"
@@ -56,7 +56,8 @@ def alpha_curve(result: Mapping[str, Any], axes: Axes) -> None:
 
 def per_task(result: Mapping[str, Any], axes: Axes) -> None:
     """Test accuracy of the zero-shot, merged and fine-tuned models, task by task."""
-    kinds = (("zero-shot", GREY, "zeroshot"), ("merged", RED, "addition"), ("fine-tuned", BLUE, "finetuned"))
+    kinds = [("zero-shot", GREY, "zeroshot"), ("merged", RED, "addition"), ("fine-tuned", BLUE, "finetuned")]
+    kinds = kinds if has_finetuned(result) else kinds[:2]
     series = {label: (c, list(map(top1, test_counts(result, kind).values()))) for label, c, kind in kinds}
     _bars(result, axes, series, "test top-1")
     axes.set_ylim(0, 1)
@@ -94,7 +95,7 @@ def spectrum(result: Mapping[str, Any], axes: Axes) -> None:
     basis, values = result["basis"], result["gram"]["spectrum"]
     bounds = [sum(values[M:]) / len(values) ** 2 for M in range(1, len(values) + 1)]
     axes.plot(range(1, len(values) + 1), bounds, color=GREY, marker=".", label="spectral bound")
-    if basis["stored_vectors"] or basis["loss"] < 2 * max(bounds):
+    if basis["loss"] is not None and (basis["stored_vectors"] or basis["loss"] < 2 * max(bounds)):
         axes.plot(basis["M"], basis["loss"], "o", color=RED, label=f"{basis['method']}, M = {basis['M']}")
     axes.set(xlabel="atoms M", ylabel="loss", title=result["run"]["id"])
     axes.legend()
@@ -123,8 +124,8 @@ def _bars(
     result: Mapping[str, Any], axes: Axes, series: Mapping[str, tuple[str, list[float]]], label: str
 ) -> None:
     tasks = result["tasks"]
-    for offset, (name, (colour, values)) in zip((-0.27, 0.0, 0.27), series.items(), strict=True):
+    for offset, (name, (colour, values)) in zip((-0.27, 0.0, 0.27), series.items(), strict=False):
         axes.bar([i + offset for i in range(len(tasks))], values, 0.27, label=name, color=colour)
     axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
     axes.set(ylabel=label, title=result["run"]["id"])
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

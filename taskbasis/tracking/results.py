@@ -23,6 +23,11 @@ def test_counts(result: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, 
     return {task: splits["test"] for task, splits in result["single"][kind].items()}
 
 
+def has_finetuned(result: Mapping[str, Any]) -> bool:
+    """Whether fine-tuned models were scored; a published basis comes without them."""
+    return bool(result["single"]["finetuned"])
+
+
 def mean_top1(counts: Mapping[str, Mapping[str, int]]) -> float:
     """Mean accuracy over tasks."""
     return sum(map(top1, counts.values())) / len(counts)
@@ -39,7 +44,7 @@ def metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
     basis = result["basis"]
     numbers: dict[str, float | None] = {
         "zeroshot/test/top1": mean_top1(test_counts(result, "zeroshot")),
-        "finetuned/test/top1": mean_top1(test_counts(result, "finetuned")),
+        "finetuned/test/top1": mean_top1(test_counts(result, "finetuned")) if has_finetuned(result) else None,
         "basis/loss": basis["loss"],
         "basis/spectral_bound": basis["spectral_bound"],
         "basis/relative_error": basis["relative_error"],
@@ -70,11 +75,13 @@ def per_task(result: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """Column names and rows of test accuracies, one row per task."""
     zero, fine = test_counts(result, "zeroshot"), test_counts(result, "finetuned")
     columns = ["task", "zeroshot/top1", "finetuned/top1"]
-    rows: list[list[Any]] = [[task, top1(zero[task]), top1(fine[task])] for task in result["tasks"]]
+    rows: list[list[Any]] = [
+        [task, top1(zero[task]), top1(fine[task]) if fine else None] for task in result["tasks"]
+    ]
     if "addition" in result["protocols"]:
         columns += ["addition/top1", "addition/normalized_top1"]
         for row, merged in zip(rows, test_counts(result, "addition").values(), strict=True):
-            row += [top1(merged), ratio(merged, fine[row[0]])]
+            row += [top1(merged), ratio(merged, fine[row[0]]) if fine else None]
     if (negation := result["protocols"].get("negation")) is not None:
         columns += ["negation/alpha", "negation/target_top1", "negation/control_top1"]
         for row in rows:

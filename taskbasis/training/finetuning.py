@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,12 +17,14 @@ from taskbasis.models.stages import ENCODER, HEAD
 from taskbasis.parallel import Begin, Progress, Report, Workers
 from taskbasis.store import Artifact, StageKey, Store
 from taskbasis.trainer import Compute, quiet_trainer
-from taskbasis.training.data import FinetuneData, TrainingSteps
+from taskbasis.training.data import FinetuneData, Share, TrainingSteps
 from taskbasis.training.module import FineTuner
 from taskbasis.training.recipe import Recipe
+from taskbasis.training.state import KeepState, TensorCheckpointIO, steps_done
 
 _log = logging.getLogger(__name__)
 STAGE = "fine-tuning"
+STATE = "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -66,21 +68,25 @@ def finetune(job: FinetuneJob, report: Report) -> Artifact:
     Raises:
         TrainingError: if the loss is not finite.
     """
+    job = replace(job, recipe=job.recipe.of(job.task.name))
     images, identity = job.suite.training_set(job.store, job.task.name)
     key = FinetuneKey(
         task=job.task.name,
         pretrained=job.theta0.content,
         head=job.head.content,
         training_set=identity,
-        recipe=asdict(job.recipe),
+        recipe=job.recipe.identity(),
         seed=job.seed,
-        precision=job.compute.precision,
+        precision=job.compute.arithmetic,
         threads=job.compute.threads,
         devices=job.compute.devices,
     )
     steps = job.recipe.steps(len(images))
-    batches = TrainingSteps(images, batch_size=job.recipe.batch_size, steps=steps, seed=job.seed)
-    artifact = job.store.make(key, lambda folder: _train(job, batches, folder, report))
+    share = Share(accumulate=job.recipe.accumulate)
+    batches = TrainingSteps(images, batch_size=job.recipe.batch_size, steps=steps, seed=job.seed, share=share)
+    state = job.store.unfinished(key) / STATE
+    artifact = job.store.make(key, lambda folder: _train(job, batches, folder, state, report))
+    job.store.forget_unfinished(key)
     report(Progress(STAGE, job.task.name, steps, steps))
     return artifact
 
@@ -92,25 +98,35 @@ def finetune_all(jobs: list[FinetuneJob], workers: Workers) -> dict[str, Artifac
     return {job.task.name: artifact for job, artifact in zip(jobs, found, strict=True)}
 
 
-def _train(job: FinetuneJob, batches: TrainingSteps, folder: Path, report: Report) -> dict[str, Any]:
+def _train(
+    job: FinetuneJob, batches: TrainingSteps, folder: Path, state: Path, report: Report
+) -> dict[str, Any]:
     encoder = image_encoder(job.clip).train()
     encoder.load_state_dict(load_file(job.theta0.file(ENCODER)))
     head = load_file(job.head.file(HEAD))["weight"]
-    module = FineTuner(encoder, head, job.recipe, steps=len(batches), task=job.task.name)
+    if job.compute.compile:
+        encoder.visual.compile()
+    module = FineTuner(encoder, head, job.recipe, steps=batches.steps, task=job.task.name)
+    if done := steps_done(state):
+        _log.info("%s: going on after %d of %d steps", job.task.name, done, batches.steps)
     trainer = quiet_trainer(
         **job.compute.trainer_options(),
-        max_steps=len(batches),
+        max_steps=batches.steps,
         gradient_clip_val=job.recipe.grad_clip or None,
-        callbacks=[_StepProgress(report)],
+        accumulate_grad_batches=job.recipe.accumulate,
+        callbacks=[_StepProgress(report), KeepState(state, job.compute.save_every)],
+        plugins=[TensorCheckpointIO()],
     )
-    trainer.fit(module, FinetuneData(batches))
+    start = done * job.recipe.accumulate
+    data = FinetuneData(batches, job.compute.loaders(in_memory=batches.images.in_memory), start)
+    trainer.fit(module, data, ckpt_path=str(state) if done else None)
     save_file({k: v.float().cpu().contiguous() for k, v in encoder.state_dict().items()}, folder / ENCODER)
     return {
         "task": job.task.name,
         "provenance": f"fine-tuned from {job.clip.name} by taskbasis",
         "quick_gelu": job.clip.quick_gelu,
         "preprocess": asdict(job.clip.preprocess()),
-        "steps": len(batches),
+        "steps": batches.steps,
         "last_loss": module.last_loss,
     }
 

@@ -37,14 +37,14 @@ class FineTuner(LightningModule):
         logits: Tensor = self.encoder(images) @ self.head.T
         return logits
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Mean cross-entropy of a batch.
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
+        """Mean cross-entropy of a batch, times its weight.
 
         Raises:
             TrainingError: if it is not finite.
         """
-        images, labels = batch
-        loss = nn.functional.cross_entropy(self(images), labels)
+        images, labels, weight = batch
+        loss = nn.functional.cross_entropy(self(images), labels) * weight
         self.last_loss = float(loss.detach())
         if not torch.isfinite(loss):
             raise TrainingError(

@@ -65,10 +65,35 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
+class StoredVectors:
+    """Vectors that lie in the store as they are, such as the atoms of a published basis, and their θ₀."""
+
+    theta0: Artifact
+    stored: Artifact
+    folder: str
+    """The folder in the artifact that holds them."""
+    names: tuple[str, ...]
+    """Names of the vectors, in order; ``<name>.safetensors`` are their files."""
+
+    @property
+    def vectors(self) -> VectorSet:
+        """The vectors."""
+        return VectorSet.stored({name: self.stored.file(self._file(name)) for name in self.names})
+
+    @property
+    def contents(self) -> tuple[tuple[str, str], ...]:
+        """Names and content hashes, in order."""
+        return tuple((name, self.stored.sha256(self._file(name))) for name in self.names)
+
+    def _file(self, name: str) -> str:
+        return f"{self.folder}/{name}.safetensors"
+
+
+@dataclass(frozen=True)
 class Sources:
     """The columns that a basis is made of: the task vectors, and noise for some methods."""
 
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | StoredVectors
     vectors: VectorSet
 
     def gram(self, store: Store, threads: int) -> tuple[Gram, Artifact]:

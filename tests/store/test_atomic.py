@@ -41,3 +41,11 @@ def test_a_finished_folder_replaces_the_old_one(tmp_path):
         with new_folder(tmp_path / "final") as folder:
             (folder / text).write_text(text)
     assert [p.name for p in (tmp_path / "final").iterdir()] == ["new"]
+
+
+def test_files_of_a_folder_can_be_read_by_whoever_may_read_the_folder(tmp_path):
+    with new_folder(tmp_path / "final") as folder:
+        (folder / "private").write_text("x")
+        (folder / "private").chmod(0o600)
+    mode = (tmp_path / "final").stat().st_mode & 0o666
+    assert (tmp_path / "final" / "private").stat().st_mode & 0o777 == mode

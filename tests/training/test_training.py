@@ -53,7 +53,7 @@ class TestSteps:
     def test_a_batch_depends_on_seed_and_step_alone(self):
         forwards = [steps()[i] for i in range(9)]
         backwards = [steps()[i] for i in reversed(range(9))][::-1]
-        for (a, la), (b, lb) in zip(forwards, backwards, strict=True):
+        for (a, la, _), (b, lb, _) in zip(forwards, backwards, strict=True):
             assert torch.equal(a, b)
             assert torch.equal(la, lb)
         assert not torch.equal(forwards[0][0], steps(seed=1)[0][0])
@@ -141,7 +141,7 @@ class TestFineTuner:
     def test_loss_falls_on_a_small_set(self):
         data = TrainingSteps(ShiftedPixels(pixels(8), 0), batch_size=8, steps=30, seed=0)
         module = tuner(total=30)
-        images, labels = data[0]
+        images, labels, _ = data[0]
         start = torch.nn.functional.cross_entropy(module(images), labels).item()
         fit(module, data)
         assert module.last_loss < 0.5 * start

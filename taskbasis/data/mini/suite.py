@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,11 +22,14 @@ from taskbasis.data.mini import (
     drawing_changes,
 )
 from taskbasis.data.pixels import PIXELS, Pixels
-from taskbasis.data.suite import TaskSpec, TrainingSet
+from taskbasis.data.preprocess import Preprocess
+from taskbasis.data.suite import WHOLE, TaskSpec, TrainingSet
 from taskbasis.errors import ConfigError
 from taskbasis.store import Artifact, StageKey, Store, digest
 
 _log = logging.getLogger(__name__)
+IMAGE_SIZE = 32
+"""Height and width of every image in pixels."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,19 @@ class MiniSuite:
         """See :class:`~taskbasis.data.suite.Suite`."""
         return CONTROL
 
+    def fitted(self, preprocess: Preprocess) -> MiniSuite:
+        """See :class:`~taskbasis.data.suite.Suite`."""
+        if preprocess.image_size != IMAGE_SIZE:
+            raise ConfigError(
+                f"suite=mini has images of {IMAGE_SIZE} pixels, the model wants {preprocess.image_size}; "
+                f"suite=vision fits it, or model=tiny fits the suite"
+            )
+        return self
+
+    def files_state(self, tasks: Sequence[str]) -> str:
+        """See :class:`~taskbasis.data.suite.Suite`; everything is drawn here."""
+        return ""
+
     def pixels(self, store: Store, task: str, split: str) -> Artifact:
         """See :class:`~taskbasis.data.suite.Suite`; here ``train`` is stored in the same way."""
         sizes: Mapping[str, int] = CONTROL_SIZES if task == CONTROL.name else SIZES
@@ -101,7 +117,14 @@ class ShiftedPixels:
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    @property
+    def in_memory(self) -> bool:
+        """See :class:`~taskbasis.data.suite.TrainingSet`."""
+        return True
+
+    def batch(
+        self, indices: Tensor, generator: torch.Generator, part: slice = WHOLE
+    ) -> tuple[Tensor, Tensor]:
         """See :class:`~taskbasis.data.suite.TrainingSet`."""
         images = self._pixels.images[indices]
         count, _, height, width = images.shape
@@ -111,4 +134,4 @@ class ShiftedPixels:
         columns = (torch.arange(width).view(1, 1, 1, -1) - right) % width
         picture = torch.arange(count).view(-1, 1, 1, 1)
         channel = torch.arange(3).view(1, -1, 1, 1)
-        return images[picture, channel, rows, columns], self._pixels.labels[indices]
+        return images[picture, channel, rows, columns][part], self._pixels.labels[indices][part]
