@@ -143,9 +143,12 @@ def _compute(trainer: Any) -> Compute:
         raise ConfigError("trainer.accelerator=gpu: no GPU is visible here; trainer=cpu or trainer=auto")
     if trainer.precision not in PRECISIONS:
         raise ConfigError(f"trainer.precision={trainer.precision!r}: accepted are {', '.join(PRECISIONS)}")
-    if trainer.threads < 1 or trainer.devices < 1:
+    if trainer.threads < 1:
+        raise ConfigError(f"trainer.threads={trainer.threads}: must be 1 or more")
+    if trainer.devices != 1:
         raise ConfigError(
-            f"trainer.threads={trainer.threads}, trainer.devices={trainer.devices}: must be 1 or more"
+            f"trainer.devices={trainer.devices}: a job runs on one device; give each job of a sweep its own with "
+            f"CUDA_VISIBLE_DEVICES"
         )
     return Compute(
         accelerator=accelerator,

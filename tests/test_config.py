@@ -175,3 +175,21 @@ def test_composing_imports_no_torch(command, tmp_path):
 
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.devices=2", r"trainer.devices=2: a job runs on one device"),
+        ("trainer.precision=bf17", r"trainer.precision='bf17': accepted are 32-true, bf16-mixed"),
+        (
+            "finetune.epochs=often",
+            r"finetune.epochs='often': accepted are null, a number, or a number by task",
+        ),
+    ],
+)
+def test_values_that_a_run_cannot_use(override, message):
+    from taskbasis.builders import build_plan
+
+    with pytest.raises(ConfigError, match=message):
+        build_plan(compose(["trainer=cpu", override]))

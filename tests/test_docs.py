@@ -144,3 +144,20 @@ def test_ci_runs_what_readme_promises():
     first, second = blocks(ROOT / "README.md", "bash")[:2]
     assert second.strip() in script
     assert first.strip().rsplit("&&", 1)[-1].strip() in script
+
+
+def test_commands_on_data_machines_and_exports_are_understood():
+    """Every such command of the documentation has arguments that exist; what it does is tested elsewhere."""
+    from taskbasis.data.__main__ import _parser
+
+    found = commands("taskbasis.data")
+    assert found
+    for page, arguments in found:
+        _, settings = _parser().parse_known_args(arguments)
+        assert all("=" in word and not word.startswith("-") for word in settings), (page, arguments)
+        if settings:
+            compose(["suite=vision", "model=vit_b_32", *settings])
+    assert commands("taskbasis.doctor")
+    for page, arguments in commands("taskbasis.doctor") + commands("taskbasis.export"):
+        known = ("--model", "--scenario", "--root", "--store", "--zeroshot", "--to")
+        assert all(w in known for w in arguments if w.startswith("--")), (page, arguments)

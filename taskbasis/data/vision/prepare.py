@@ -35,6 +35,13 @@ class Need:
     download_gb: float
     pixels_gb: float
 
+    @classmethod
+    def estimated(cls, suite: VisionSuite, name: str, *, fetched: bool, decoded: bool = False) -> Need:
+        """What a dataset takes, by its published sizes."""
+        described, side = suite.dataset(name), suite.fitted_to.image_size
+        images = sum(described.sizes.get(split, 0) for split in SPLITS)
+        return cls(name, fetched, decoded, described.download_gb, images * 3 * side * side / _GB)
+
     @property
     def data_gb(self) -> float:
         """Gigabytes below the folder of data that are still to be written."""
@@ -65,12 +72,9 @@ def need(suite: VisionSuite, store: Store, name: str) -> Need:
     Raises:
         DataError: if something is wrong with what is there.
     """
-    described = suite.dataset(name)
-    side = suite.fitted_to.image_size
-    images = sum(described.sizes.get(split, 0) for split in SPLITS)
     fetched = any(reader.missing() is None for reader in suite.readers(name).values())
     decoded = fetched and all(suite.has_pixels(store, name, split) for split in SPLITS)
-    return Need(name, fetched, decoded, described.download_gb, images * 3 * side * side / _GB)
+    return Need.estimated(suite, name, fetched=fetched, decoded=decoded)
 
 
 def check_space(needs: Sequence[Need], root: Path, store: Path) -> None:
@@ -80,7 +84,7 @@ def check_space(needs: Sequence[Need], root: Path, store: Path) -> None:
         DataError: naming the folder on whose disk there is too little space.
     """
     wanted = {root: sum(n.data_gb for n in needs), store: sum(n.store_gb for n in needs)}
-    places = {path: _existing(path) for path in wanted}
+    places = {path: existing(path) for path in wanted}
     if places[root].stat().st_dev == places[store].stat().st_dev:
         wanted = {root: sum(wanted.values())}
     for path, gigabytes in wanted.items():
@@ -139,7 +143,7 @@ def _download(suite: VisionSuite, name: str) -> None:
     raise DataError(" — ".join(refusals))
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     path = path.absolute()
     while not path.exists():
