@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mini_runs import markdown, replace_measured, result, spread
+from mini_runs import result
+from pages import markdown, replace_measured, spread
 
 from taskbasis.store.store import versions
 
