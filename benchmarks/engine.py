@@ -15,10 +15,9 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 import torch
 from baselines import dense, loops
 from checkpoints import SIZES, make_checkpoints, numel
+from processes import observe, processor
 from safetensors.torch import load_file
 
 from taskbasis import basis as methods
@@ -152,37 +152,6 @@ def job_of(options: argparse.Namespace) -> Job:
     return Job(base, finetuned, max(options.tasks // 2, 1), out)
 
 
-def observe(command: list[str], **variables: str) -> dict[str, float]:
-    """Run a process: its wall seconds, what it printed about itself, and its peak anonymous memory."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | variables
-    )
-    peak = 0
-    with ThreadPoolExecutor(1) as pool:
-        output = pool.submit(process.communicate)
-        while not output.done():
-            peak = max(peak, anonymous(process.pid))
-            time.sleep(0.01)
-        printed, problems = output.result()
-    if process.returncode:
-        return {"failed": process.returncode, "anonymous GiB": round(peak / 2**30, 3)} | (
-            {"says": problems.strip().splitlines()[-1][:200]} if problems.strip() else {}  # type: ignore[dict-item]
-        )
-    seconds = json.loads(printed.strip().splitlines()[-1]) if "--step" in command else {}
-    whole = {"process": time.perf_counter() - start, "anonymous GiB": peak / 2**30}
-    return {name: round(value, 3) for name, value in {**seconds, **whole}.items()}
-
-
-def anonymous(pid: int) -> int:
-    """Bytes of anonymous memory of a process; 0 when it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
-
-
 def warm(job: Job, *, pickles: bool = False) -> None:
     """Bring the files into the page cache."""
     buffer = bytearray(1 << 22)
@@ -205,8 +174,17 @@ def make_pickles(job: Job) -> None:
             torch.save(load_file(path), path.with_suffix(".pt"))
 
 
-def mergekit(job: Job, python: str) -> dict[str, float]:
-    """mergekit's task arithmetic on the same files."""
+def merge_command(job: Job) -> dict[str, Any]:
+    """Our command for task arithmetic, from its start to its end."""
+    path = job.out / "finetuned.yaml"
+    path.write_text(json.dumps({name: str(file.resolve()) for name, file in job.finetuned.items()}))
+    settings = {"base": job.base, "finetuned": path, "alpha": ALPHA, "out": job.out / "merged.safetensors"}
+    words = [f"{key}={value}" for key, value in settings.items()]
+    return observe([sys.executable, "-m", "taskbasis.merge", *words])
+
+
+def mergekit(job: Job, python: str) -> dict[str, Any]:
+    """mergekit's task arithmetic on the same files, from its start to its end."""
     models = [{"model": str(path), "parameters": {"weight": 1.0}} for path in job.finetuned.values()]
     config = {
         "merge_method": "task_arithmetic",
@@ -259,7 +237,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     steps = [name for name in STEPS if not options.only or name in options.only]
     if "in memory, loops" in steps:
         make_pickles(job)
-    best: dict[str, dict[str, float]] = {}
+    best: dict[str, dict[str, Any]] = {}
     for turn in range(options.rounds):
         for name in steps:
             warm(job, pickles=name == "in memory, loops")
@@ -268,16 +246,24 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             found = observe([*arguments, "--size", options.size, "--tasks", str(options.tasks)])
             keep(best, name, found)
             print(f"round {turn} {name:28s} {found}", flush=True)
-        if options.mergekit:
-            warm(job)
-            clean(job)
-            found = mergekit(job, options.mergekit)
-            keep(best, "mergekit", found)
-            print(f"round {turn} {'mergekit':28s} {found}", flush=True)
+        for name, found in whole_commands(job, options.mergekit):
+            keep(best, name, found)
+            print(f"round {turn} {name:28s} {found}", flush=True)
     return best | {"deviations": accuracy(job, options.mergekit)}
 
 
-def keep(best: dict[str, dict[str, float]], name: str, found: dict[str, float]) -> None:
+def whole_commands(job: Job, python: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Task arithmetic by commands, ours and mergekit's."""
+    warm(job)
+    clean(job)
+    yield "taskbasis.merge", merge_command(job)
+    if python:
+        warm(job)
+        clean(job)
+        yield "mergekit", mergekit(job, python)
+
+
+def keep(best: dict[str, dict[str, Any]], name: str, found: dict[str, Any]) -> None:
     """The least seconds and the largest memory so far."""
     old = best.setdefault(name, found)
     for key, value in found.items():
@@ -326,15 +312,6 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written: {out}")
-
-
-def processor() -> str:
-    """The processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

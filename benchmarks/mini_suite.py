@@ -13,7 +13,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from mini_runs import markdown, replace_measured, result, spread
+from mini_runs import result
+from pages import markdown, replace_measured, spread
 
 from taskbasis.data.mini import TASKS
 from taskbasis.store.store import versions

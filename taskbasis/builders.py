@@ -147,8 +147,8 @@ def _compute(trainer: Any) -> Compute:
         raise ConfigError(f"trainer.threads={trainer.threads}: must be 1 or more")
     if trainer.devices != 1:
         raise ConfigError(
-            f"trainer.devices={trainer.devices}: a job runs on one device; CUDA_VISIBLE_DEVICES gives each "
-            f"job of a sweep its own"
+            f"trainer.devices={trainer.devices}: a job runs on one device; "
+            "give each job of a sweep its own with CUDA_VISIBLE_DEVICES"
         )
     return Compute(
         accelerator=accelerator,

@@ -7,12 +7,14 @@ from omegaconf import OmegaConf
 from taskbasis.builders import GROUPS_WITH_TARGETS, target_errors
 from taskbasis.config import compose, config_dir, explain, quote_numbers, resolve_M
 from taskbasis.errors import ConfigError
+from taskbasis.sweeps.objective import check_objective
 
 GROUPS = sorted(
     p.name for p in config_dir().iterdir() if p.is_dir() and p.name not in ("experiment", "local")
 )
 OPTIONS = [(g, p.stem) for g in GROUPS for p in sorted((config_dir() / g).glob("*.yaml"))]
-EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml"))
+OF_WANDB = "wandb_sweep"
+EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml") if p.stem != OF_WANDB)
 
 
 def test_every_option_composes_and_fits_what_it_configures():
@@ -39,6 +41,27 @@ def test_every_experiment_composes_and_says_how_to_launch_it():
         header = (config_dir() / "experiment" / f"{name}.yaml").read_text().split("\ndefaults:")[0]
         assert "Needs:" in header, name
         assert f"+experiment={name}" in header, name
+
+
+def test_every_job_that_a_swept_experiment_asks_for_composes():
+    for name in EXPERIMENTS:
+        file = OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml")
+        for key, values in (OmegaConf.select(file, "hydra.sweeper.params") or {}).items():
+            for value in str(values).split(","):
+                job = compose([f"+experiment={name}", f"{key}={value}"])
+                for group in GROUPS_WITH_TARGETS:
+                    assert target_errors(group, job.config[group]) == [], (name, key, value)
+
+
+def test_the_sweep_of_wandb_asks_for_what_can_be_run_and_optimises_no_test_score():
+    sweep = OmegaConf.to_container(OmegaConf.load(config_dir() / "experiment" / f"{OF_WANDB}.yaml"))
+    check_objective(sweep["metric"]["name"])
+    for key, choice in sweep["parameters"].items():
+        for value in choice.get("values", [choice.get("value")]):
+            assert compose([f"{key}={value}"])
+    command = sweep["command"]
+    assert command[-1] == "${args_no_hyphens}"
+    assert compose([argument for argument in command if "=" in argument]).config.force
 
 
 @pytest.mark.parametrize("form", ["scenario=14", "scenario='14'", 'scenario="14"', "scenario= 14"])

@@ -1,5 +1,6 @@
 """The documentation is run: code blocks executed, commands composed or carried out in their smoke form."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -51,6 +52,26 @@ def test_commands_of_the_documentation_compose_and_the_mini_ones_run(page, argum
     if job.choices["suite"] == "mini":
         kept = [o for o in first if not o.startswith(("+smoke", "scenario", "tracker", "trainer", "paths"))]
         assert run_small(*kept)["run"]["status"] == "completed"
+
+
+def test_commands_that_look_at_runs_are_carried_out(run_small, tmp_path, monkeypatch):
+    """Everything but serving and uploading, which end only when they are told to."""
+    for basis in ("basis=exact", "basis=random_sample"):
+        run_small(basis, "M=1", runs=tmp_path / "outputs" / "runs")
+    monkeypatch.chdir(tmp_path)
+    carried_out = 0
+    for program in ("taskbasis.table", "taskbasis.dashboard", "taskbasis.sync"):
+        main = importlib.import_module(
+            program if program != "taskbasis.dashboard" else f"{program}.__main__"
+        ).main
+        for page, arguments in commands(program):
+            if program == "taskbasis.dashboard" and "--out" not in arguments:
+                continue
+            assert main(arguments) == 0, (page, program, arguments)
+            carried_out += 1
+            if "--out" in arguments:
+                assert Path(arguments[arguments.index("--out") + 1]).stat().st_size
+    assert carried_out >= 5
 
 
 def test_the_example_of_bases_on_disk_runs(tmp_path, monkeypatch):

@@ -165,7 +165,12 @@ def has_key() -> bool:
 
 
 def _identity(path: Path) -> str:
-    """The W&B run id of a run folder: one until the run has completed, however often it is launched."""
+    """The W&B run id of a run folder: one until the run has completed, however often it is launched.
+
+    An agent of a W&B sweep says itself which id its runs have.
+    """
+    if os.environ.get("WANDB_SWEEP_ID") and (given := os.environ.get("WANDB_RUN_ID")):
+        return given
     if not path.is_file():
         write_text(path, secrets.token_hex(4))
     return path.read_text().strip()

@@ -148,8 +148,9 @@ class _Shard:
         self._put(memoryview(self._header), 0)
 
     def write(self, tensor: str, offset: int, data: Tensor) -> None:
-        self._put(data.view(torch.uint8).numpy().data, self._offsets[tensor] + offset)
+        # File systems let one writer at a time into a file; others would wait in a busy loop.
         with self._lock:
+            self._put(data.view(torch.uint8).numpy().data, self._offsets[tensor] + offset)
             self._left -= data.numel() * data.itemsize
 
     def close(self) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from taskbasis.basis.autoencoder.adam import ROUND, AdamModule, AdamSettings
-from taskbasis.basis.autoencoder.lbfgs import LbfgsModule, Starts
 from taskbasis.basis.autoencoder.objective import CHOICES, Objective
 from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.closed_form import closed_form
 from taskbasis.basis.linear_algebra import Array, square_root
 from taskbasis.errors import BasisError
-from taskbasis.trainer import quiet_trainer
 from taskbasis.vectors.gram import Gram
+
+# Lightning takes seconds to import, and who reads a saved basis fits none.
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
+
+    from taskbasis.basis.autoencoder.lbfgs import Starts
 
 _CLOSED_FORM = 3
 _POSITIVE = (
@@ -97,6 +99,8 @@ class Autoencoder:
         return Basis.fitted("ae", self, gram, B, W, history=history)
 
     def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
+        from taskbasis.basis.autoencoder.lbfgs import LbfgsModule
+
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())
         unit = total / T if total > 0 else 1.0
         objective = Objective(square_root(gram.matrix).numpy(), self.M, self.encoder, self.decoder, self.tau)
@@ -126,6 +130,8 @@ class Autoencoder:
         return start
 
     def _adam(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
+        from taskbasis.basis.autoencoder.adam import ROUND, AdamModule, AdamSettings
+
         generator = torch.Generator().manual_seed(self.seed)
         module = AdamModule(
             gram.matrix.float(),
@@ -150,6 +156,10 @@ class Autoencoder:
 
 
 def _run(module: LightningModule, batches: Sequence[int]) -> None:
+    from torch.utils.data import DataLoader
+
+    from taskbasis.trainer import quiet_trainer
+
     loader: DataLoader[int] = DataLoader(
         batches,  # type: ignore[arg-type]
         batch_size=None,

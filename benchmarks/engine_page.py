@@ -1,0 +1,87 @@
+"""The tables of docs/performance.md from the numbers of ``benchmarks/engine.py``.
+
+python benchmarks/engine_page.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pages import markdown, replace_measured
+
+RESULTS = Path("benchmarks/results")
+MAIN = "engine-vit-b-32-T20"
+LABELS = {
+    "floor": "read every file and subtract: the floor",
+    "hash": "sha256 of every file",
+    "gram": "Gram matrix",
+    "gram and hash": "Gram matrix, files hashed beside it",
+    "atoms": "write M = 10 atoms",
+    "merged model": "write one merged model",
+    "compress Autoencoder": "`compress basis=ae M=10`",
+    "compress Exact": "`compress basis=exact M=10`",
+    "compress PCA": "`compress basis=pca M=10`",
+    "compress RandomSample": "`compress basis=random_sample M=10`",
+    "compress RandomOrthonormal": "`compress basis=random M=10`",
+    "in memory, loops": "the published code's way, in memory",
+    "in memory, dense": "one dense matrix, in memory",
+}
+WHOLE = {"taskbasis.merge": "`python -m taskbasis.merge`", "mergekit": "mergekit 0.1.5, `task_arithmetic`"}
+
+
+def times(steps: dict[str, Any]) -> str:
+    """Seconds of every step, as multiples of the floor, and memory."""
+    floor = steps["floor"]["wall"]
+    rows = [
+        [label, f"{s['wall']:.1f}", f"{s['wall'] / floor:.1f}", f"{s['anonymous GiB']:.2f}"]
+        for name, label in LABELS.items()
+        if (s := steps.get(name))
+    ]
+    return markdown(["step", "seconds", "times the floor", "peak anonymous GiB"], rows)
+
+
+def whole_commands(steps: dict[str, Any]) -> str:
+    """Task arithmetic by commands, from start to end, imports included."""
+    rows = [
+        [label, f"{s['process']:.1f}", f"{s['anonymous GiB']:.2f}"]
+        for name, label in WHOLE.items()
+        if (s := steps.get(name)) and "process" in s
+    ]
+    return markdown(["command", "seconds", "peak anonymous GiB"], rows)
+
+
+def memory(files: list[Path]) -> str:
+    """The largest anonymous memory of any of our steps at each size."""
+    rows = []
+    for file in files:
+        found = json.loads(file.read_text())
+        ours = {k: s["anonymous GiB"] for k, s in found["steps"].items() if k in LABELS and "memory" not in k}
+        worst = max(ours, key=lambda name: ours[name])
+        rows.append([found["size"], str(found["tasks"]), f"{ours[worst]:.2f}", LABELS[worst]])
+    return markdown(["size", "T", "peak anonymous GiB", "in"], rows)
+
+
+def main() -> None:
+    """Write the page."""
+    main_run = json.loads((RESULTS / f"{MAIN}.json").read_text())
+    steps = main_run["steps"]
+    hardware, versions = main_run["hardware"], main_run["versions"]
+    text = [
+        f"{hardware['processor']}, {hardware['processors']} processors; torch {versions['torch']}; "
+        f"best of {main_run['rounds']}.",
+        times(steps),
+        "Task arithmetic from start to end of the command, imports included:",
+        whole_commands(steps),
+        "Peak memory of our steps at all sizes that were run:",
+        memory(sorted(RESULTS.glob("engine-*.json"))),
+        "Largest distance ‖Δ‖_F/‖·‖_F of a written tensor from dense float64 arithmetic: "
+        + ", ".join(f"{name} {value:.1e}" for name, value in steps["deviations"]["ours"].items())
+        + ".",
+    ]
+    replace_measured(Path("docs/performance.md"), "\n\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
