@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def run_small(small_store, tmp_path_factory):
         return result
 
     return go
+
+
+@pytest.fixture(scope="module")
+def own_store(tmp_path_factory):
+    """A store of the module's own, for tests that look into it."""
+    return tmp_path_factory.mktemp("own") / "store"
+
+
+@pytest.fixture(scope="module")
+def run_own(run_small, own_store):
+    """As ``run_small``, with the module's own store."""
+    return partial(run_small, store=own_store)
 
 
 @pytest.fixture(scope="session")

@@ -31,13 +31,13 @@ def stored(store, stage, **key):
 
 
 @pytest.fixture(scope="module")
-def ae(run_small):
-    return run_small("basis=ae", "M=1")
+def ae(run_own):
+    return run_own("basis=ae", "M=1")
 
 
 @pytest.fixture(scope="module")
-def none(run_small):
-    return run_small("basis=none")
+def none(run_own):
+    return run_own("basis=none")
 
 
 def test_result_is_complete(ae):
@@ -67,24 +67,22 @@ def test_alpha_zero_of_the_curve_is_the_zero_shot_model(ae):
     assert (search["forward_images"], search["grid_images"]) == (20 * n, 21 * n)
 
 
-def test_no_basis_equals_task_arithmetic_in_plain_pytorch(none, small_store):
+def test_no_basis_equals_task_arithmetic_in_plain_pytorch(none, own_store):
     """Same α and same counts from the stored models, with nothing of ours but the architecture."""
     tasks = none["tasks"]
-    theta0 = load_file(stored(small_store, "pretrained") / "encoder.safetensors")
-    tuned = [
-        load_file(stored(small_store, "finetuned", task=t, seed=0) / "encoder.safetensors") for t in tasks
-    ]
+    theta0 = load_file(stored(own_store, "pretrained") / "encoder.safetensors")
+    tuned = [load_file(stored(own_store, "finetuned", task=t, seed=0) / "encoder.safetensors") for t in tasks]
     vector = {k: sum(m[k] - theta0[k] for m in tuned) for k in theta0}
     heads, pixels = {}, {}
     for task in tasks:
-        splits = {s: stored(small_store, "drawing", task=task, split=s) for s in ("val", "test")}
+        splits = {s: stored(own_store, "drawing", task=task, split=s) for s in ("val", "test")}
         pixels[task] = {s: Pixels.open(folder / PIXELS) for s, folder in splits.items()}
-        key = json.loads((stored(small_store, "finetuned", task=task, seed=0) / "manifest.json").read_text())[
+        key = json.loads((stored(own_store, "finetuned", task=task, seed=0) / "manifest.json").read_text())[
             "key"
         ]
         (head,) = [
             folder
-            for folder in Store(small_store).artifacts()
+            for folder in Store(own_store).artifacts()
             if json.loads((folder / "manifest.json").read_text())["content"] == key["head"]
         ]
         heads[task] = load_file(head / "head.safetensors")["weight"]
@@ -115,8 +113,8 @@ def test_no_basis_equals_task_arithmetic_in_plain_pytorch(none, small_store):
     assert test == {t: correct(alpha, t, "test") for t in tasks}
 
 
-def test_a_second_run_trains_nothing_and_gives_the_same_result(ae, run_small):
-    again = run_small("basis=ae", "M=1")
+def test_a_second_run_trains_nothing_and_gives_the_same_result(ae, run_own):
+    again = run_own("basis=ae", "M=1")
     assert again["run"]["reused"]["finetuned"] == again["tasks"]
     assert again["run"]["reused"] | {"finetuned": []} == {
         "finetuned": [],
@@ -132,47 +130,45 @@ def test_another_basis_reuses_the_models(ae, none):
     assert none["inputs"] == ae["inputs"]
 
 
-def test_results_do_not_depend_on_workers_or_store(ae, run_small, tmp_path):
-    other = run_small("basis=ae", "M=1", "trainer.workers=2", store=tmp_path / "elsewhere")
+def test_results_do_not_depend_on_workers_or_store(ae, run_own, tmp_path):
+    other = run_own("basis=ae", "M=1", "trainer.workers=2", store=tmp_path / "elsewhere")
     assert other["run"]["reused"]["finetuned"] == []
     assert without_run(other) == without_run(ae)
 
 
-def test_tasks_in_another_order_give_the_same_models(ae, run_small):
-    swapped = run_small("basis=ae", "M=1", f"tasks=[{','.join(reversed(ae['tasks']))}]")
+def test_tasks_in_another_order_give_the_same_models(ae, run_own):
+    swapped = run_own("basis=ae", "M=1", f"tasks=[{','.join(reversed(ae['tasks']))}]")
     assert swapped["tasks"] == ae["tasks"][::-1]
     assert swapped["run"]["reused"]["finetuned"] == swapped["tasks"]
     assert not swapped["run"]["reused"]["gram"]
 
 
-def test_another_seed_of_fine_tuning_gives_other_models(ae, run_small):
-    other = run_small("basis=ae", "M=1", "finetune.seed=1")
+def test_another_seed_of_fine_tuning_gives_other_models(ae, run_own):
+    other = run_own("basis=ae", "M=1", "finetune.seed=1")
     assert other["run"]["reused"]["finetuned"] == []
     assert other["inputs"] != ae["inputs"]
 
 
-def test_a_perturbed_model_is_found_and_made_again(ae, run_small, tmp_path, small_store, caplog):
+def test_a_perturbed_model_is_found_and_made_again(ae, run_own, tmp_path, own_store, caplog):
     import shutil
 
     store = tmp_path / "copy"
-    shutil.copytree(small_store, store)
+    shutil.copytree(own_store, store)
     file = stored(store, "finetuned", task=ae["tasks"][0], seed=0) / "encoder.safetensors"
     weights = load_file(file)
     save_file({k: v + 1e-3 for k, v in weights.items()}, file)
-    again = run_small("basis=ae", "M=1", store=store)
+    again = run_own("basis=ae", "M=1", store=store)
     assert ae["tasks"][0] not in again["run"]["reused"]["finetuned"]
     assert without_run(again) == without_run(ae)
 
 
-def test_a_model_rebuilt_with_other_content_invalidates_what_depends_on_it(
-    ae, run_small, tmp_path, small_store
-):
+def test_a_model_rebuilt_with_other_content_invalidates_what_depends_on_it(ae, run_own, tmp_path, own_store):
     import shutil
 
     from taskbasis.store.artifact import content_hash, describe_files
 
     store = tmp_path / "copy"
-    shutil.copytree(small_store, store)
+    shutil.copytree(own_store, store)
     folder = stored(store, "finetuned", task=ae["tasks"][0], seed=0)
     file = folder / "encoder.safetensors"
     save_file({k: v + 1e-3 * torch.sign(v) for k, v in load_file(file).items()}, file)
@@ -180,7 +176,7 @@ def test_a_model_rebuilt_with_other_content_invalidates_what_depends_on_it(
     manifest["files"] = describe_files(folder)
     manifest["content"] = content_hash(manifest["files"])
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    again = run_small("basis=ae", "M=1", store=store)
+    again = run_own("basis=ae", "M=1", store=store)
     assert again["run"]["reused"] == {
         "finetuned": ae["tasks"],
         "gram": False,
@@ -189,8 +185,8 @@ def test_a_model_rebuilt_with_other_content_invalidates_what_depends_on_it(
     assert again["gram"]["matrix"] != ae["gram"]["matrix"]
 
 
-def test_run_folder_holds_all_records(run_small, tmp_path):
-    result = run_small("basis=ae", "M=2", runs=tmp_path)
+def test_run_folder_holds_all_records(run_own, tmp_path):
+    result = run_own("basis=ae", "M=2", runs=tmp_path)
     folder = tmp_path / result["run"]["id"]
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert names >= {

@@ -31,8 +31,8 @@ def test_the_threshold_is_compared_exactly():
 
 
 @pytest.fixture(scope="module")
-def both(run_small):
-    return run_small("evaluation=all", "basis=pca", "M=1", "search.points=5")
+def both(run_own):
+    return run_own("evaluation=all", "basis=pca", "M=1", "search.points=5")
 
 
 def test_result_holds_both_protocols(both):
@@ -49,7 +49,7 @@ def test_alpha_zero_is_the_zero_shot_model(both):
         assert task["curve"][0]["target"] == both["single"]["zeroshot"][name]["val"]
 
 
-def test_same_choice_and_counts_as_the_full_grid_over_the_whole_control_set(both, small_store):
+def test_same_choice_and_counts_as_the_full_grid_over_the_whole_control_set(both, own_store):
     """Every α scored on the control with plain requests; the protocol scored only some of them."""
     import json
 
@@ -61,7 +61,7 @@ def test_same_choice_and_counts_as_the_full_grid_over_the_whole_control_set(both
     from taskbasis.parallel import workers
     from taskbasis.store import Store
 
-    plan = build_plan(compose(["+smoke=true", "trainer=cpu", "tracker=none", f"paths.store={small_store}"]))
+    plan = build_plan(compose(["+smoke=true", "trainer=cpu", "tracker=none", f"paths.store={own_store}"]))
     store, control = plan.store, plan.suite.control
     theta0, heads = pretrained_and_heads(store, plan.clip, [control])
     pixels = prepare(
@@ -70,7 +70,7 @@ def test_same_choice_and_counts_as_the_full_grid_over_the_whole_control_set(both
     bench = Bench(theta0, heads, {control.name: pixels})
     (folder,) = [
         path
-        for path in Store(small_store).artifacts()
+        for path in Store(own_store).artifacts()
         if path.parent.name == "vectors"
         and json.loads((path / "manifest.json").read_text())["key"]["names"] == both["tasks"]
     ]
@@ -98,17 +98,17 @@ def test_same_choice_and_counts_as_the_full_grid_over_the_whole_control_set(both
 
 
 @pytest.mark.parametrize("basis", ["exact", "random_sample", "random", "none", "ae_adam"])
-def test_every_basis_runs_both_protocols(run_small, basis):
-    result = run_small("evaluation=all", f"basis={basis}", "M=1", "search.points=3")
+def test_every_basis_runs_both_protocols(run_own, basis):
+    result = run_own("evaluation=all", f"basis={basis}", "M=1", "search.points=3")
     assert result["run"]["status"] == "completed"
-    again = run_small("evaluation=all", f"basis={basis}", "M=1", "search.points=3")
+    again = run_own("evaluation=all", f"basis={basis}", "M=1", "search.points=3")
     assert {k: v for k, v in again.items() if k != "run"} == {k: v for k, v in result.items() if k != "run"}
 
 
-def test_centred_pca_with_reconstructed_inputs_is_task_arithmetic(run_small):
-    pca = run_small("basis=pca", "M=1", "merge.inputs=reconstructed")
-    none = run_small("basis=none")
-    tasks = run_small("basis=pca", "M=1", "merge.inputs=tasks")
+def test_centred_pca_with_reconstructed_inputs_is_task_arithmetic(run_own):
+    pca = run_own("basis=pca", "M=1", "merge.inputs=reconstructed")
+    none = run_own("basis=none")
+    tasks = run_own("basis=pca", "M=1", "merge.inputs=tasks")
     for key in ("test", "top1"):
         expected = none["protocols"]["addition"][key]
         assert pca["protocols"]["addition"][key] == expected
@@ -116,7 +116,7 @@ def test_centred_pca_with_reconstructed_inputs_is_task_arithmetic(run_small):
     assert pca["protocols"]["addition"]["merge"]["inputs"] == "reconstructed"
 
 
-def test_negation_without_a_basis_removes_the_task_vector_itself(run_small):
-    result = run_small("evaluation=negation", "basis=none")
+def test_negation_without_a_basis_removes_the_task_vector_itself(run_own):
+    result = run_own("evaluation=negation", "basis=none")
     assert set(result["protocols"]) == {"negation"}
     assert result["basis"]["relative_error"] == 0.0
