@@ -70,7 +70,7 @@ def main() -> None:
     hardware, versions = main_run["hardware"], main_run["versions"]
     text = [
         f"{hardware['processor']}, {hardware['processors']} processors; torch {versions['torch']}; "
-        f"best of {main_run['rounds']}.",
+        f"best of {main_run['rounds']} round(s).",
         times(steps),
         "Task arithmetic from start to end of the command, imports included:",
         whole_commands(steps),
