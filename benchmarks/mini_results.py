@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mini_runs import result
+from mini_runs import arguments, result
 from pages import markdown, replace_measured, spread
 
 from taskbasis.store.store import versions
@@ -33,10 +33,11 @@ Row = dict[str, Any]
 
 def row(options: argparse.Namespace, T: int, method: str, share: str | None, f: int, s: int) -> Row:
     """One run: its settings and numbers."""
-    arguments = [f"scenario={T}", f"basis={method}", f"finetune.seed={f}", f"seed={s}"]
+    settings = [f"scenario={T}", f"basis={method}", f"finetune.seed={f}", f"seed={s}"]
     negated = f == s == 0 and T in NEGATED
-    arguments.append("evaluation=all" if negated else "evaluation=addition")
-    found = result(options.root, *arguments, *([f"M={share}"] if share else []))
+    settings.append("evaluation=all" if negated else "evaluation=addition")
+    settings += ["+smoke=true"] * options.smoke
+    found = result(options.root, *settings, *([f"M={share}"] if share else []))
     addition = found["protocols"]["addition"]
     numbers = {
         "T": T,
@@ -92,10 +93,7 @@ def table(found: list[Row], key: str) -> str:
 
 def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", type=Path, default=Path("outputs"), help="store and runs (%(default)s)")
+    parser = arguments(__doc__)
     parser.add_argument("--finetune-seeds", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--basis-seeds", type=int, default=3, help="for methods that have one (%(default)s)")
     options = parser.parse_args()

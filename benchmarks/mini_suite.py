@@ -7,13 +7,12 @@ Writes the tables into docs/mini-suite.md and all numbers to benchmarks/results/
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-from mini_runs import result
+from mini_runs import arguments, result
 from pages import markdown, replace_measured, spread
 
 from taskbasis.data.mini import TASKS
@@ -109,14 +108,18 @@ def tables(tasks: list[dict[str, Any]], scenarios: list[dict[str, Any]], seeds: 
 
 def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", type=Path, default=Path("outputs"), help="store and runs (%(default)s)")
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="fine-tuning seeds (%(default)s)")
     options = parser.parse_args()
+    smoke = ["+smoke=true"] * options.smoke
     runs = {
-        (T, seed): result(options.root, "basis=none", f"scenario={T}", f"finetune.seed={seed}")
+        (T, seed): result(
+            options.root,
+            "basis=none",
+            f"scenario={T}",
+            f"finetune.seed={seed}",
+            *smoke,
+        )
         for seed in range(options.seeds)
         for T in reversed(SCENARIOS)
     }

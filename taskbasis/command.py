@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from taskbasis.config import config_dir, explain, is_hydra_error, quote_numbers
-from taskbasis.errors import TaskbasisError
+from taskbasis.errors import ConfigError, TaskbasisError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -58,6 +60,38 @@ def run_plain(main: Callable[[Sequence[str]], int]) -> None:
     except TaskbasisError as error:
         sys.exit(f"error: {error}")
     sys.exit(code)
+
+
+def parse_with_settings(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parsed arguments, and the words with ``=`` among them: settings, which may stand anywhere."""
+    options, settings = parser.parse_known_args(arguments)
+    if unknown := [word for word in settings if word.startswith("-") or "=" not in word]:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; settings are given as key=value")
+    return options, settings
+
+
+def run_folders(parser: argparse.ArgumentParser) -> None:
+    """Let a command take folders of runs, :attr:`folders`."""
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        default=[Path("outputs/runs")],
+        metavar="DIR",
+        help="where runs are, at any depth (outputs/runs)",
+    )
+
+
+def check_folders(folders: Sequence[Path]) -> None:
+    """Refuse folders that do not exist.
+
+    Raises:
+        ConfigError: naming the first of them.
+    """
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise ConfigError(f"{missing[0]} is not a folder")
 
 
 Report = Callable[[int, int], None]

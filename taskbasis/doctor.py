@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from taskbasis.command import run_plain
+from taskbasis.command import parse_with_settings, run_plain
 from taskbasis.config import Composed, compose
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--root", default="outputs/data", help="folder of all data (%(default)s)")
     parser.add_argument("--store", default="outputs/store", help="folder of the store (%(default)s)")
     parser.add_argument("--zeroshot", action="store_true", help="score the pretrained model")
-    options, overrides = parser.parse_known_args(arguments)
-    if unknown := [word for word in overrides if word.startswith("-") or "=" not in word]:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}; settings are given as key=value")
+    options, overrides = parse_with_settings(parser, arguments)
     places = [f"paths.data={options.root}", f"paths.store={options.store}"]
     job = compose(
         ["suite=vision", f"model={options.model}", f"scenario={options.scenario}", *places, *overrides]
@@ -156,12 +154,11 @@ def zeroshot(plan: Plan, names: Sequence[str]) -> dict[str, float]:
 
 
 def _wandb() -> str:
-    mode = os.environ.get("WANDB_MODE")
-    if mode:
+    from taskbasis.tracking.wandb_mirror import has_key
+
+    if mode := os.environ.get("WANDB_MODE"):
         return f"WANDB_MODE={mode}"
-    netrc = Path.home() / ".netrc"
-    key = "WANDB_API_KEY" in os.environ or (netrc.is_file() and "wandb" in netrc.read_text())
-    return "online: a key is there" if key else "offline: no key; wandb login, or tracker=none"
+    return "online: a key is there" if has_key() else "offline: no key; wandb login, or tracker=none"
 
 
 if __name__ == "__main__":

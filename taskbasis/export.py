@@ -15,11 +15,11 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor
 
-from taskbasis.command import run_plain
+from taskbasis.command import parse_with_settings, run_plain
 from taskbasis.config import compose
 from taskbasis.data.preprocess import Preprocess
-from taskbasis.errors import ConfigError, ImporterError, TaskbasisError
-from taskbasis.importers import import_checkpoint, selected, to_hf
+from taskbasis.errors import ConfigError, TaskbasisError
+from taskbasis.importers import check_layout, import_checkpoint, selected, shapes, to_hf
 from taskbasis.models.clip import PREFIX, ClipModel, LoadedClip
 from taskbasis.store import file_sha256, write_json, write_text
 from taskbasis.store.atomic import new_folder
@@ -58,9 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
     parser.add_argument("--model", default="vit_b_32", help="the model it was made from (%(default)s)")
     parser.add_argument("--to", choices=list(_FORMATS), default="open_clip", help="(%(default)s)")
-    options, overrides = parser.parse_known_args(arguments)
-    if unknown := [word for word in overrides if word.startswith("-") or "=" not in word]:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}; settings are given as key=value")
+    options, overrides = parse_with_settings(parser, arguments)
     clip: ClipModel = instantiate(compose([f"model={options.model}", *overrides]).config.model)
     export(options.weights, options.out, clip, options.to)
     Console().print(f"exported: {options.out}")
@@ -77,17 +75,11 @@ def export(weights: Path, out: Path, clip: ClipModel, kind: str) -> None:
     if out.exists():
         raise ConfigError(f"{out} exists; choose another folder")
     checkpoint = selected(import_checkpoint(weights), Selection.parse(PREFIX))
-    if checkpoint.facts.get("quick_gelu", str(clip.quick_gelu).lower()) != str(clip.quick_gelu).lower():
-        raise ImporterError(
-            f"{weights} and the model {clip.name} have different activations (QuickGELU or GELU)"
-        )
+    checkpoint.check_activation(weights, clip.name, clip.quick_gelu)
     loaded = clip.load()
-    state = loaded.model.state_dict()
     tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items()}
-    ours = {name: tensor.shape for name, tensor in state.items() if name.startswith(PREFIX)}
-    if {name: tensor.shape for name, tensor in tensors.items()} != ours:
-        different = sorted(ours.items() ^ {(n, t.shape) for n, t in tensors.items()}, key=str)
-        raise ImporterError(f"{weights} does not fit {clip.name}: {different[0][0]} differs in name or shape")
+    tower = {name: tensor for name, tensor in loaded.model.state_dict().items() if name.startswith(PREFIX)}
+    check_layout(weights, shapes(tensors), shapes(tower))
     origin = f"{weights.name}, sha256 {file_sha256(find_weights(weights))}"
     with new_folder(out) as folder:
         _FORMATS[kind](Export(clip, loaded, tensors, origin), folder)

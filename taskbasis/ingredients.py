@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from taskbasis.basis import Basis
-from taskbasis.basis.storage import OFFSET, atom_names
+from taskbasis.basis.storage import atom_names
 from taskbasis.errors import BasisError, ConfigError
 from taskbasis.merging import INPUTS
 from taskbasis.store.hashing import files_sha256
@@ -139,7 +139,7 @@ def _base(folder: Path, base: Path | None, recorded: Mapping[str, Any] | None) -
 def _stored(folder: Path, basis: Basis, base: Path, description: Mapping[str, Any]) -> VectorSet:
     """The atoms, and the offset's vector last where there is one."""
     if not basis.drawn_again:
-        names = atom_names(basis.M) + ((OFFSET,) if basis.offset is not None else ())
+        names = basis.vector_names
         absent = [name for name in names if f"{name}.safetensors" not in description["files"]]
         if absent:
             raise BasisError(f"{folder} holds the matrices of a basis alone; save it with its vectors")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from taskbasis.command import run_plain
+from taskbasis.command import check_folders, run_folders, run_plain
 from taskbasis.errors import ConfigError
 
 
@@ -21,8 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         ConfigError: if a folder does not exist, or W&B knows no key.
     """
     options = _parser().parse_args(arguments)
-    if missing := [folder for folder in options.folders if not folder.is_dir()]:
-        raise ConfigError(f"{missing[0]} is not a folder")
+    check_folders(options.folders)
     console = Console()
     segments = offline_segments(options.folders)
     runs = len({run_id(segment) for segment in segments})
@@ -69,14 +68,7 @@ def _need_key() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskbasis.sync", description=__doc__)
-    parser.add_argument(
-        "folders",
-        nargs="*",
-        type=Path,
-        default=[Path("outputs/runs")],
-        metavar="DIR",
-        help="where runs are, at any depth (outputs/runs)",
-    )
+    run_folders(parser)
     parser.add_argument("--dry-run", action="store_true", help="name what would be uploaded")
     parser.add_argument(
         "--workspace",

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from taskbasis.command import run_plain
-from taskbasis.errors import ConfigError
+from taskbasis.command import check_folders, run_folders, run_plain
 from taskbasis.tracking.collection import Collection, Run
 from taskbasis.tracking.render import SUFFIXES, TEXTS, rich_table, write_table_file
 from taskbasis.tracking.tables import make_table
@@ -32,8 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         StoreError: if the file cannot be written.
     """
     options = _parser().parse_args(arguments)
-    if missing := [folder for folder in options.folders if not folder.is_dir()]:
-        raise ConfigError(f"{missing[0]} is not a folder")
+    check_folders(options.folders)
     collection = Collection(options.folders)
     runs = [run for run in collection.runs() if _kept(run, options.where)]
     known = {key for run in runs for key in run.metrics}
@@ -70,7 +68,7 @@ def _condition(text: str) -> tuple[str, list[str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskbasis.table", description=__doc__)
     add = parser.add_argument
-    add("folders", nargs="*", type=Path, default=[Path("outputs/runs")], metavar="DIR", help="where runs are")
+    run_folders(parser)
     add("--rows", nargs="+", metavar="KEY", help="settings that name the rows (those that tell runs apart)")
     add("--pivot", metavar="KEY", help="a setting whose values become columns, such as M")
     add("--metrics", nargs="+", metavar="NAME", help="what is shown (accuracies)")

@@ -135,6 +135,11 @@ class Basis:
         product = self.encoder @ self.decoder
         return product if self.offset is None else product + self.offset[:, None]
 
+    @property
+    def vector_names(self) -> tuple[str, ...]:
+        """Names of the vectors of a saved basis: the atoms, and the offset's last where there is one."""
+        return storage.atom_names(self.M) + ((storage.OFFSET,) if self.offset is not None else ())
+
     def describe(self) -> dict[str, Any]:
         """Everything but the vectors as JSON values: the ``basis`` part of ``result.json``."""
         return {
@@ -198,8 +203,7 @@ class Basis:
 
     def _stored(self, vectors: VectorSet) -> VectorSet:
         """The atoms, and the offset's vector where there is one, from the sources or from atoms."""
-        names = storage.atom_names(self.M) + ((storage.OFFSET,) if self.offset is not None else ())
-        if vectors.names == names:
+        if vectors.names == self.vector_names:
             return vectors
         if vectors.names != self.sources:
             raise BasisError(
@@ -207,7 +211,7 @@ class Basis:
                 f"the basis has {list(self.sources)}"
             )
         columns = [self.encoder] if self.offset is None else [self.encoder, self.offset[:, None]]
-        return vectors.combine(torch.cat(columns, dim=1), names)
+        return vectors.combine(torch.cat(columns, dim=1), self.vector_names)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the vectors, so that :meth:`from_json` gives an equal basis back."""

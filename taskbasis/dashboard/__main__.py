@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from taskbasis.command import run_plain
+from taskbasis.command import check_folders, run_folders, run_plain
 from taskbasis.dashboard.page import write_report
 from taskbasis.dashboard.server import serve
 from taskbasis.errors import ConfigError
@@ -24,9 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     console = Console()
-    for folder in options.folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder} is not a folder")
+    check_folders(options.folders)
     if options.out is not None:
         collection = Collection(options.folders)
         count = write_report(collection, options.out)
@@ -54,10 +52,7 @@ def _serve(folders: list[Path], host: str, port: int, console: Console) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskbasis.dashboard", description=__doc__)
-    parser.add_argument(
-        "folders", nargs="*", type=Path, default=[Path("outputs/runs")], metavar="DIR",
-        help="where runs are, at any depth (outputs/runs)",
-    )  # fmt: skip
+    run_folders(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write one file instead; it opens offline")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (%(default)s: only this machine)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from taskbasis.command import parse_with_settings, run_plain
 from taskbasis.config import compose
 from taskbasis.errors import TaskbasisError
 
@@ -28,21 +28,17 @@ Words with = are settings of the suite and the model, as for python -m taskbasis
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code is 1 if it is refused or something is missing."""
-    parser = _parser()
-    # Settings may stand anywhere, which argparse's own positional arguments may not.
-    options, overrides = parser.parse_known_args(arguments)
-    if unknown := [word for word in overrides if word.startswith("-") or "=" not in word]:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}; settings are given as key=value")
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is 1 if a dataset is refused or missing.
+
+    Raises:
+        TaskbasisError: if the settings are refused, or the disk is short.
+    """
+    options, settings = parse_with_settings(_parser(), arguments)
     console = Console()
-    try:
-        if options.action == "preview":
-            return _preview(options, console)
-        return _vision(options, overrides, console)
-    except TaskbasisError as error:
-        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
+    if options.action == "preview":
+        return _preview(options, console)
+    return _vision(options, settings, console)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -149,4 +145,4 @@ def _check(suite: VisionSuite, store: Store, names: Sequence[str], console: Cons
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_plain(main)

@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from taskbasis.errors import ImporterError
-from taskbasis.importers.checkpoint import Checkpoint
+from taskbasis.importers.checkpoint import Checkpoint, check_layout, shapes
 from taskbasis.importers.hf_clip import from_hf, is_hf_clip, to_hf
 from taskbasis.importers.modules import import_module
 from taskbasis.importers.runs import ImportedRun, import_run, is_run
@@ -22,7 +22,18 @@ from taskbasis.importers.unpickler import Inert, load
 from taskbasis.vectors.files import TensorFile
 from taskbasis.vectors.layout import Selection
 
-__all__ = ["Checkpoint", "ImportedRun", "import_checkpoint", "import_run", "is_run", "to_hf"]
+__all__ = [
+    "Checkpoint",
+    "ImportedRun",
+    "check_layout",
+    "filled",
+    "import_checkpoint",
+    "import_run",
+    "is_run",
+    "selected",
+    "shapes",
+    "to_hf",
+]
 
 PICKLES = (".pt", ".pth", ".bin")
 

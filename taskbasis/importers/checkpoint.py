@@ -39,6 +39,45 @@ class Checkpoint:
                 writer.write(name, 0, tensor)
         return path
 
+    def check_activation(self, path: Path, model: str, quick_gelu: bool) -> None:
+        """Refuse weights of another activation than the model's; those that say nothing are believed.
+
+        Raises:
+            ImporterError: naming both.
+        """
+        said = self.facts.get("quick_gelu", str(quick_gelu).lower())
+        if said != str(quick_gelu).lower():
+            kind, other = ("QuickGELU", "GELU") if said == "true" else ("GELU", "QuickGELU")
+            raise ImporterError(f"{path} was trained with {kind}, the model {model} has {other}")
+
+
+def check_layout(path: Path, found: Mapping[str, torch.Size], wanted: Mapping[str, torch.Size]) -> None:
+    """Refuse weights of another architecture.
+
+    Args:
+        path: of the weights, for messages.
+        found: their shapes by tensor name.
+        wanted: those of the model.
+
+    Raises:
+        ImporterError: naming the first tensor that differs.
+    """
+    for name, shape in wanted.items():
+        if name not in found:
+            raise ImporterError(f"{path} is of another architecture than the model: it has no {name}")
+        if found[name] != shape:
+            shapes = " instead of ".join(str(tuple(size)) for size in (found[name], shape))
+            raise ImporterError(
+                f"{path} is of another architecture than the model: {name} has shape {shapes}"
+            )
+    if more := [name for name in found if name not in wanted]:
+        raise ImporterError(f"{path} is of another architecture than the model: it also has {more[0]}")
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Shapes by tensor name."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
 
 def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors, with ``prefix`` taken off their names if all of them have it."""

@@ -7,7 +7,7 @@ Source of the names: ``transformers.CLIPVisionModel`` (``vision_model.*``) and `
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -36,7 +36,6 @@ _BLOCK = {
     "mlp.c_proj": "mlp.fc2",
 }
 _PARTS = ("weight", "bias")
-_QKV = ("q", "k", "v")
 
 
 def is_hf_clip(names: Mapping[str, object]) -> bool:
@@ -51,14 +50,9 @@ def from_hf(tensors: Mapping[str, Tensor]) -> Checkpoint:
         ImporterError: naming a tensor that is missing.
     """
     blocks = _count(tensors, rf"{THEIRS}encoder\.layers\.(\d+)\.layer_norm1\.weight")
-    found = {f"{OURS}{ours}": _get(tensors, f"{THEIRS}{theirs}") for ours, theirs in _TOP.items()}
-    for i in range(blocks):
-        ours, theirs = f"{OURS}transformer.resblocks.{i}.", f"{THEIRS}encoder.layers.{i}."
-        for part in _PARTS:
-            for name, other in _BLOCK.items():
-                found[f"{ours}{name}.{part}"] = _get(tensors, f"{theirs}{other}.{part}")
-            qkv = [_get(tensors, f"{theirs}self_attn.{x}_proj.{part}") for x in _QKV]
-            found[f"{ours}attn.in_proj_{part}"] = torch.cat(qkv)
+    found = {ours: _get(tensors, theirs) for ours, theirs in _same(blocks)}
+    for ours, thirds in _attention(blocks):
+        found[ours] = torch.cat([_get(tensors, theirs) for theirs in thirds])
     if PROJECTION in tensors:
         found[f"{OURS}proj"] = tensors[PROJECTION].T.contiguous()
     return Checkpoint("encoder", found, {"class": "transformers.CLIPVisionModel"})
@@ -71,18 +65,33 @@ def to_hf(tensors: Mapping[str, Tensor]) -> Checkpoint:
         ImporterError: naming a tensor that is missing.
     """
     blocks = _count(tensors, rf"{OURS}transformer\.resblocks\.(\d+)\.ln_1\.weight")
-    found = {f"{THEIRS}{theirs}": _get(tensors, f"{OURS}{ours}") for ours, theirs in _TOP.items()}
-    for i in range(blocks):
-        ours, theirs = f"{OURS}transformer.resblocks.{i}.", f"{THEIRS}encoder.layers.{i}."
-        for part in _PARTS:
-            for name, other in _BLOCK.items():
-                found[f"{theirs}{other}.{part}"] = _get(tensors, f"{ours}{name}.{part}")
-            thirds = _get(tensors, f"{ours}attn.in_proj_{part}").chunk(3)
-            for x, third in zip(_QKV, thirds, strict=True):
-                found[f"{theirs}self_attn.{x}_proj.{part}"] = third
+    found = {theirs: _get(tensors, ours) for ours, theirs in _same(blocks)}
+    for ours, thirds in _attention(blocks):
+        found |= zip(thirds, _get(tensors, ours).chunk(3), strict=True)
     if f"{OURS}proj" in tensors:
         found[PROJECTION] = tensors[f"{OURS}proj"].T.contiguous()
     return Checkpoint("encoder", found, {"class": "open_clip.VisionTransformer"})
+
+
+def _same(blocks: int) -> Iterator[tuple[str, str]]:
+    """Our name and theirs of every tensor that is equal on both sides."""
+    for ours, theirs in _TOP.items():
+        yield f"{OURS}{ours}", f"{THEIRS}{theirs}"
+    for i in range(blocks):
+        for ours, theirs in _BLOCK.items():
+            for part in _PARTS:
+                yield (
+                    f"{OURS}transformer.resblocks.{i}.{ours}.{part}",
+                    f"{THEIRS}encoder.layers.{i}.{theirs}.{part}",
+                )
+
+
+def _attention(blocks: int) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Our name of every joint projection to query, key and value, and their names of its thirds."""
+    for i in range(blocks):
+        for part in _PARTS:
+            q, k, v = (f"{THEIRS}encoder.layers.{i}.self_attn.{x}_proj.{part}" for x in "qkv")
+            yield f"{OURS}transformer.resblocks.{i}.attn.in_proj_{part}", (q, k, v)
 
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:

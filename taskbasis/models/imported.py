@@ -13,9 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from taskbasis.basis import Basis
-from taskbasis.basis.storage import OFFSET, atom_names
 from taskbasis.errors import ImporterError
-from taskbasis.importers import Checkpoint, filled, import_checkpoint, import_run, selected
+from taskbasis.importers import (
+    Checkpoint,
+    check_layout,
+    filled,
+    import_checkpoint,
+    import_run,
+    selected,
+    shapes,
+)
 from taskbasis.importers.published import Found, ModelSource
 from taskbasis.models.clip import PREFIX, ClipModel
 from taskbasis.models.stages import ENCODER
@@ -116,27 +123,24 @@ def import_basis(store: Store, theta0: Artifact, found: Found, tasks: tuple[str,
     files = {
         path.name: file_sha256(path, store.memo) for path in sorted(found.path.iterdir()) if path.is_file()
     }
-    key = ImportedBasisKey(digest(files), theta0.content, tasks)
-    if (stored := store.find(key)) is not None:
-        return stored
-    run = import_run(found.path, Selection.parse(PREFIX))
-    if set(run.basis.tasks) != set(tasks):
-        raise ImporterError(
-            f"{found.path.name} is a basis of {', '.join(run.basis.tasks)}; the run has {', '.join(tasks)}"
-        )
-    _check_layout(found.path, run.vectors.layout, load_file(theta0.file(ENCODER)))
 
     def build(folder: Path) -> dict[str, Any]:
+        run = import_run(found.path, Selection.parse(PREFIX))
+        if set(run.basis.tasks) != set(tasks):
+            raise ImporterError(
+                f"{found.path.name} is a basis of {', '.join(run.basis.tasks)}; "
+                f"the run has {', '.join(tasks)}"
+            )
+        check_layout(found.path, run.vectors.layout, shapes(load_file(theta0.file(ENCODER))))
         _over_atoms(run.basis, tasks).save(folder / BASIS, run.vectors)
         return {"provenance": found.provenance}
 
-    return store.make(key, build)
+    return store.make(ImportedBasisKey(digest(files), theta0.content, tasks), build)
 
 
 def _over_atoms(basis: Basis, tasks: tuple[str, ...]) -> Basis:
     """The basis with its atoms as sources and its tasks in the order that is wanted."""
-    M = basis.M
-    names = atom_names(M) + ((OFFSET,) if basis.offset is not None else ())
+    M, names = basis.M, basis.vector_names
     offset = None if basis.offset is None else torch.eye(M + 1, dtype=torch.float64)[M]
     order = [basis.tasks.index(task) for task in tasks]
     encoder = torch.eye(len(names), M, dtype=torch.float64)
@@ -155,10 +159,7 @@ def _over_atoms(basis: Basis, tasks: tuple[str, ...]) -> Basis:
 def _image_encoder(job: ImportJob, found: Found) -> Checkpoint:
     """The visual tower of a checkpoint, complete and of the architecture of θ₀."""
     checkpoint = selected(import_checkpoint(found.path), Selection.parse(PREFIX))
-    said = checkpoint.facts.get("quick_gelu")
-    if said is not None and said != str(job.clip.quick_gelu).lower():
-        kind, other = ("QuickGELU", "GELU") if said == "true" else ("GELU", "QuickGELU")
-        raise ImporterError(f"{found.path} was trained with {kind}, the model {job.clip.name} has {other}")
+    checkpoint.check_activation(found.path, job.clip.name, job.clip.quick_gelu)
     theta0 = load_file(job.theta0.file(ENCODER))
     if (
         _UNTUNED in theta0
@@ -166,19 +167,8 @@ def _image_encoder(job: ImportJob, found: Found) -> Checkpoint:
         and "transformers" in checkpoint.facts.get("class", "")
     ):
         checkpoint = filled(checkpoint, {_UNTUNED: theta0[_UNTUNED]})
-    _check_layout(found.path, {name: tensor.shape for name, tensor in checkpoint.tensors.items()}, theta0)
+    check_layout(found.path, shapes(checkpoint.tensors), shapes(theta0))
     return checkpoint
-
-
-def _check_layout(path: Path, found: Mapping[str, torch.Size], theta0: Mapping[str, Tensor]) -> None:
-    for name, tensor in theta0.items():
-        if name not in found:
-            raise ImporterError(f"{path} is of another architecture than θ₀: it has no {name}")
-        if found[name] != tensor.shape:
-            shapes = " instead of ".join(str(tuple(shape)) for shape in (found[name], tensor.shape))
-            raise ImporterError(f"{path} is of another architecture than θ₀: {name} has shape {shapes}")
-    if more := [name for name in found if name not in theta0]:
-        raise ImporterError(f"{path} is of another architecture than θ₀: it also has {more[0]}")
 
 
 def _check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:

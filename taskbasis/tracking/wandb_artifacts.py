@@ -23,10 +23,14 @@ def artifacts(result: Mapping[str, Any], basis: Path) -> list[wandb.Artifact]:
         result: the content of ``result.json``.
         basis: folder of the basis.
     """
-    checkpoints = [_checkpoint(task, facts) for task, facts in result["inputs"].items()]
+    inputs = result["inputs"].items()
+    # A basis may have been published without its models.
+    checkpoints = [_checkpoint(task, facts) for task, facts in inputs if facts["sha256"] is not None]
     sources = [artifact.name for artifact in checkpoints]
     gram_facts = {"tasks": result["tasks"], **result["gram"]}
-    gram = _described(f"gram-{_short(sources)}", "gram", gram_facts, made_from=sources)
+    gram = _described(
+        f"gram-{_short([sources, result['gram']['matrix']])}", "gram", gram_facts, made_from=sources
+    )
     fitted = wandb.Artifact(
         f"basis-{_short([gram.name, result['basis']['parameters'], result['basis']['encoder']])}",
         type="basis",

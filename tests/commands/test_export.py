@@ -71,10 +71,10 @@ def test_what_is_refused(small_clip, tmp_path, capsys):
     clip = OpenClipModel(f"local-dir:{small_clip}", pretrained=None)
     tensors = {f"visual.{k}": v for k, v in clip.load().model.visual.state_dict().items()}
     save_file(tensors, tmp_path / "gelu.safetensors", metadata={"quick_gelu": "false"})
-    with pytest.raises(ImporterError, match="different activations"):
+    with pytest.raises(ImporterError, match="was trained with"):
         export(tmp_path / "gelu.safetensors", tmp_path / "out", clip, "hf")
     save_file({"visual.proj": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
-    with pytest.raises(ImporterError, match=r"other.safetensors does not fit .*differs in name or shape"):
+    with pytest.raises(ImporterError, match=r"other.safetensors is of another architecture than the model"):
         export(tmp_path / "other.safetensors", tmp_path / "out", clip, "hf")
     assert not (tmp_path / "out").exists()
     (tmp_path / "there").mkdir()

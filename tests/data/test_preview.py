@@ -1,7 +1,9 @@
+import pytest
 from PIL import Image
 
 from taskbasis.data.__main__ import main
 from taskbasis.data.mini import TASKS
+from taskbasis.errors import StoreError
 
 
 def test_contact_sheet_has_a_row_per_task_and_one_for_the_control(tmp_path, capsys):
@@ -13,7 +15,7 @@ def test_contact_sheet_has_a_row_per_task_and_one_for_the_control(tmp_path, caps
         assert sheet.width == 110 + 3 * 66
 
 
-def test_an_unwritable_place_is_refused(tmp_path, capsys):
+def test_an_unwritable_place_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    assert main(["preview", "--columns", "1", "--out", str(tmp_path / "file" / "x.png")]) == 1
-    assert "cannot write" in capsys.readouterr().out
+    with pytest.raises(StoreError, match="cannot write"):
+        main(["preview", "--columns", "1", "--out", str(tmp_path / "file" / "x.png")])

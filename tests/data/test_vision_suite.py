@@ -301,10 +301,10 @@ def test_check_says_what_is_missing_and_what_to_do(tmp_path, capsys):
     assert "--suite vision --tasks Cars --root" in said
 
 
-def test_prepare_refuses_what_does_not_fit_on_the_disk(tmp_path, capsys, monkeypatch):
+def test_prepare_refuses_what_does_not_fit_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, 3 * 10**9))
-    assert data("prepare", "--tasks", "SUN397,PCAM", root=tmp_path / "data", store=tmp_path / "store") == 1
-    assert "GB are needed and 3.0 GB are free" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(DataError, match=r"GB are needed and 3\.0 GB are free"):
+        data("prepare", "--tasks", "SUN397,PCAM", root=tmp_path / "data", store=tmp_path / "store")
     assert not (tmp_path / "data").exists()
 
 

@@ -11,6 +11,7 @@ from taskbasis.config import compose
 from taskbasis.errors import ConfigError
 from taskbasis.job import mirror_settings
 from taskbasis.tracking.results import metrics
+from taskbasis.tracking.wandb_artifacts import artifacts
 from taskbasis.tracking.wandb_mirror import RUN_ID, open_mirror
 from taskbasis.tracking.workspace import workspace
 
@@ -76,6 +77,15 @@ def test_artifacts_say_what_they_were_made_from(offline):
     assert [found[name].type for name in made_from["merged"]] == ["basis"]
     (basis,) = (artifact for artifact in found.values() if artifact.type == "basis")
     assert {"basis.json", "matrices.safetensors"} <= {entry.path for entry in basis.manifest.contents}
+
+
+def test_a_basis_published_without_its_models_has_no_checkpoints_to_name(offline, tmp_path):
+    result, _, _ = offline
+    published = result | {"inputs": {task: {"sha256": None} for task in result["tasks"]}}
+    made = artifacts(published, tmp_path)
+    assert [artifact.type for artifact in made] == ["gram", "basis", "merged"]
+    other = artifacts(published | {"gram": result["gram"] | {"matrix": [[1.0]]}}, tmp_path)
+    assert made[0].name != other[0].name, "without models a Gram matrix is named by its numbers"
 
 
 def test_the_exit_code_is_right_and_nothing_of_the_machine_is_told(offline, tmp_path):
