@@ -126,7 +126,8 @@ def _carry_out(
 
 
 def _run(plan: Plan, clock: Clock, reporter: Reporter) -> Outcome:
-    with workers(plan.workers, plan.compute.threads, reporter) as pool:
+    compute = plan.compute
+    with workers(compute.workers, compute.threads, reporter, apart=compute.devices > 1) as pool:
         outcome = run_pipeline(plan, pool, clock)
     basis = outcome.compressed.basis
     for step, loss in enumerate(basis.history):

@@ -180,7 +180,8 @@ def test_composing_imports_no_torch(command, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("trainer.devices=2", r"trainer.devices=2: a job runs on one device"),
+        ("trainer.devices=200", r"trainer.devices=200: must be between 1 and \d+, the processors"),
+        ("trainer.workers=0", r"trainer.workers=0: must be 1 or more, or null for all processors"),
         ("trainer.precision=bf17", r"trainer.precision='bf17': accepted are 32-true, bf16-mixed"),
         (
             "finetune.epochs=often",
