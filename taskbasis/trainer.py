@@ -52,10 +52,10 @@ class Together(DDPStrategy):
     def __init__(self) -> None:
         super().__init__(start_method="spawn")
 
-    def setup_environment(self) -> None:
-        """The first that is called in a new process."""
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a new process."""
+        super().__setstate__(state)
         _be_quiet()
-        super().setup_environment()
 
 
 def _be_quiet() -> None:
