@@ -179,7 +179,7 @@ def redactor_of(job: Composed) -> Redactor:
     paths, given = job.config.paths, {"checkpoints": job.config.checkpoints.root}
     if "weights" in job.config.model:
         given["weights"] = job.config.model.weights
-    folders = {"data": paths.data, "store": paths.store, "runs": paths.runs}
+    folders = {"root": paths.root, "data": paths.data, "store": paths.store, "runs": paths.runs}
     return Redactor(folders | {name: path for name, path in given.items() if path is not None})
 
 
