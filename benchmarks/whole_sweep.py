@@ -1,10 +1,10 @@
 """The sweep of README's kind from an empty store: is each part done once, and what does sweeping cost?
 
-    python benchmarks/sweep.py             54 jobs over fourteen tasks, twice
-    python benchmarks/sweep.py --smoke     the same with two tasks and twenty training steps
+    python benchmarks/whole_sweep.py             54 jobs over fourteen tasks, twice
+    python benchmarks/whole_sweep.py --smoke     the same with two tasks and twenty training steps
 
 The sweep is carried out twice, each time from an empty store: once as it is, and once killed at a moment that
-is drawn and launched again. Prints, and writes as benchmarks/results/sweep.json, its wall time against the
+is drawn and launched again. Prints, and writes as benchmarks/results/whole_sweep.json, its wall time against the
 sum of the stages that were carried out, how often each model was fine-tuned, and whether both ended with the
 same results.
 """
@@ -36,7 +36,7 @@ def main() -> None:
     )
     parser.add_argument("--root", type=Path, help="an empty folder to keep what is made")
     parser.add_argument("--smoke", action="store_true", help="two tasks and twenty training steps")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sweep.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/whole_sweep.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = options.root or Path(name)
