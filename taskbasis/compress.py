@@ -117,15 +117,18 @@ def compress(
     vectors = VectorSet.task_vectors(inputs.base, inputs.finetuned, select=select.rule)
     sources = method.sources(vectors) if isinstance(method, NeedsSources) else vectors
     with ThreadPoolExecutor(1) as beside:
-        # Hashing waits for the processor's own instructions, so it fills the gaps of the other pass.
+        # Needed last, hashes fill whatever both passes and the fit leave of the processors.
         described = beside.submit(describe_inputs, inputs, vectors, out)
         gram = sources.gram(
             precision=inputs.precision, device=inputs.device, threads=inputs.threads, progress=reading
         )
         with single_threaded():
             basis = method.fit(gram)
-        facts = {"inputs": described.result(), "gram": gram.matrix.tolist()}
-    basis.save(out, sources, dtype=dtype, facts=facts, progress=writing)
+
+        def facts() -> dict[str, Any]:
+            return {"inputs": described.result(), "gram": gram.matrix.tolist()}
+
+        basis.save(out, sources, dtype=dtype, facts=facts, progress=writing)
     return basis
 
 
