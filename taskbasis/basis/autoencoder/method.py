@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,8 @@ from taskbasis.basis.linear_algebra import Array, square_root
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 
-# Lightning takes seconds to import, and who reads a saved basis fits none.
+# Lightning takes seconds to import, and only the paper's optimiser needs it.
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule
-
     from taskbasis.basis.autoencoder.lbfgs import Starts
 
 _CLOSED_FORM = 3
@@ -99,20 +96,20 @@ class Autoencoder:
         return Basis.fitted("ae", self, gram, B, W, history=history)
 
     def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
-        from taskbasis.basis.autoencoder.lbfgs import LbfgsModule
+        from taskbasis.basis.autoencoder.lbfgs import Search
 
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())
         unit = total / T if total > 0 else 1.0
         objective = Objective(square_root(gram.matrix).numpy(), self.M, self.encoder, self.decoder, self.tau)
-        module = LbfgsModule(
+        search = Search(
             objective,
             self._starts(gram),
             bound=gram.spectral_bound(self.M) / unit,
             tolerance=self.tolerance,
             iterations=self.iterations,
         )
-        _run(module, range(1 + self.restarts))
-        return *module.matrices(), tuple(value * unit for value in module.history)
+        search.run(1 + self.restarts)
+        return *search.matrices(), tuple(value * unit for value in search.history)
 
     def _starts(self, gram: Gram) -> Starts:
         """Random logits of scale 1 and τ in turn; as the fourth start those of the closed form, if any."""
@@ -130,7 +127,10 @@ class Autoencoder:
         return start
 
     def _adam(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
+        from torch.utils.data import DataLoader
+
         from taskbasis.basis.autoencoder.adam import ROUND, AdamModule, AdamSettings
+        from taskbasis.trainer import quiet_trainer
 
         generator = torch.Generator().manual_seed(self.seed)
         module = AdamModule(
@@ -150,19 +150,11 @@ class Autoencoder:
             generator=generator,
         )
         full, rest = divmod(self.steps, ROUND)
-        _run(module, [ROUND] * full + [rest] * bool(rest))
+        rounds: DataLoader[int] = DataLoader(
+            [ROUND] * full + [rest] * bool(rest),  # type: ignore[arg-type]
+            batch_size=None,
+            generator=torch.Generator(),
+        )
+        quiet_trainer(max_epochs=1).fit(module, rounds)
         B, W = (matrix.detach().double() for matrix in module.matrices())
         return B, W, tuple(module.history)
-
-
-def _run(module: LightningModule, batches: Sequence[int]) -> None:
-    from torch.utils.data import DataLoader
-
-    from taskbasis.trainer import quiet_trainer
-
-    loader: DataLoader[int] = DataLoader(
-        batches,  # type: ignore[arg-type]
-        batch_size=None,
-        generator=torch.Generator(),
-    )
-    quiet_trainer(max_epochs=1).fit(module, loader)
