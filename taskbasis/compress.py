@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from taskbasis.command import progress_bars, run_hydra
+from taskbasis.command import heavy_imports, progress_bars, run_hydra
 from taskbasis.config import checked, register_schema, resolve_M
 from taskbasis.errors import ConfigError
 
@@ -51,11 +51,12 @@ def run(config: DictConfig) -> Basis:
     Raises:
         TaskbasisError: naming the key, file or tensor at fault; no basis is written then.
     """
-    from rich.console import Console
+    with heavy_imports():
+        from rich.console import Console
 
-    from taskbasis.checkpoints import Inputs, named_checkpoints, refuse_to_replace
-    from taskbasis.show import basis_table
-    from taskbasis.targets import build
+        from taskbasis.checkpoints import Inputs, named_checkpoints, refuse_to_replace
+        from taskbasis.show import basis_table
+        from taskbasis.targets import build
 
     config = checked(config, CompressConfig)
     if config.precision not in ("float32", "float64"):

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from taskbasis.basis.autoencoder.objective import CHOICES, Objective
 from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.closed_form import closed_form
 from taskbasis.basis.linear_algebra import Array, square_root
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 
-# Lightning takes seconds to import, and only the paper's optimiser needs it.
+# Who reads a saved basis fits none, and of those who do, only the paper's optimiser needs Lightning.
 if TYPE_CHECKING:
     from taskbasis.basis.autoencoder.lbfgs import Starts
 
+CHOICES = {"encoder": ("softmax", "linear"), "decoder": ("linear", "softmax")}
 _CLOSED_FORM = 3
 _POSITIVE = (
     *("tau", "iterations", "tolerance", "steps", "lr", "grad_clip"),
@@ -97,6 +97,7 @@ class Autoencoder:
 
     def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
         from taskbasis.basis.autoencoder.lbfgs import Search
+        from taskbasis.basis.autoencoder.objective import Objective
 
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())
         unit = total / T if total > 0 else 1.0
