@@ -107,12 +107,12 @@ def merged_model(job: Job) -> None:
     one.save_models({"merged": job.out / "merged.safetensors"}, job.base, ALPHA)
 
 
-def compress_with(method: str) -> Callable[[Job], None]:
-    """A step that writes a whole basis folder, inputs hashed."""
+def compress_with(method: str, *, hashed: bool = True) -> Callable[[Job], None]:
+    """A step that writes a whole basis folder."""
 
     def step(job: Job) -> None:
         options = {"M": job.M} if method != "Identity" else {}
-        inputs = Inputs(base=job.base, finetuned=job.finetuned)
+        inputs = Inputs(base=job.base, finetuned=job.finetuned, hashed=hashed)
         compress(inputs, getattr(methods, method)(**options), job.out / "basis")
 
     return step
@@ -134,6 +134,7 @@ STEPS: dict[str, Callable[[Job], None]] = {
         f"compress {name}": compress_with(name)
         for name in ("Autoencoder", "Exact", "PCA", "RandomSample", "RandomOrthonormal")
     },
+    "compress Autoencoder, inputs not hashed": compress_with("Autoencoder", hashed=False),
     "in memory, loops": in_memory(loops),
     "in memory, dense": in_memory(dense),
 }
