@@ -29,6 +29,7 @@ LABELS = {
     "in memory, loops": "the published code's way, in memory",
     "in memory, dense": "one dense matrix, in memory",
 }
+MAIN_M = 10
 NOT_OURS = ("floor", "in memory, loops", "in memory, dense")
 WHOLE = {"taskbasis.merge": "`python -m taskbasis.merge`", "mergekit": "mergekit 0.1.5, `task_arithmetic`"}
 
@@ -85,7 +86,8 @@ def memory(files: list[Path]) -> str:
         found = json.loads(file.read_text())
         ours = {k: s["anonymous GiB"] for k, s in found["steps"].items() if k in LABELS and k not in NOT_OURS}
         worst = max(ours, key=lambda name: ours[name])
-    X
+        where = LABELS[worst].replace(f"M={MAIN_M}", "M=T/2")
+        rows.append((found["size"], found["tasks"], f"{ours[worst]:.2f}", where))
     return markdown(["size", "T", "peak anonymous GiB", "in"], [[*map(str, row)] for row in sorted(rows)])
 
 
