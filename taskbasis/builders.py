@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from taskbasis import parallel
-from taskbasis.basis import PCA, Autoencoder, BasisMethod
+from taskbasis.basis import PCA, Autoencoder, BasisMethod, ChecksTasks
 from taskbasis.config import Composed
 from taskbasis.data.suite import Suite, TaskSpec, find_tasks
 from taskbasis.errors import ConfigError
@@ -77,12 +77,15 @@ def build_plan(composed: Composed) -> Plan:
     clip: ClipModel = instantiate(config.model)
     suite = _suite(config, clip)
     compute = _compute(config.trainer)
+    tasks = _tasks(suite, config)
     basis: BasisMethod = instantiate(config.basis)
+    if isinstance(basis, ChecksTasks):
+        basis.check(len(tasks))
     return Plan(
         store=Store(config.paths.store),
         clip=clip,
         suite=suite,
-        tasks=_tasks(suite, config),
+        tasks=tasks,
         imported=_imported(config.checkpoints),
         published=_published(config, basis),
         recipe=_recipe(config.finetune),

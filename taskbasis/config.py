@@ -34,6 +34,10 @@ NOT_SEMANTIC = (
     "trainer.save_every",
 )
 """Keys that change where and how a run is carried out, never its result."""
+OPTIONAL = (
+    "joblib, submitit_slurm, submitit_local and optuna are in taskbasis[sweep], ray is in taskbasis[ray]"
+)
+"""Where launchers and sweepers come from that are not installed."""
 
 
 @dataclass
@@ -294,7 +298,8 @@ def shrink(config: DictConfig) -> None:
     config.scenario.size = min(2, config.scenario.size)
     config.finetune.max_steps = min(20, config.finetune.max_steps or 20)
     if isinstance(config.M, int):
-        config.M = min(2, config.M)
+        # Two tasks have one centred principal component.
+        config.M = min(1 if config.basis.get("center") else 2, config.M)
 
 
 def quote_numbers(arguments: Sequence[str]) -> list[str]:
@@ -332,6 +337,8 @@ def explain(error: BaseException) -> str:
     text = "\n".join(messages).split("Config search path:")[0]
     text = re.sub(r"\nTo append to your config.*", "", text)
     text = re.sub(r"\n\s*(full_key|object_type|reference_type): ?\S+|\n\s*object_type=\S+", "", text)
+    if re.search(r"Could not find 'hydra/(launcher|sweeper)/", text):
+        text += f"\n{OPTIONAL}"
     text = re.sub(r"(?<=:)((?:\n\t\S+)+)", lambda options: " " + ", ".join(options[1].split()), text)
     return "; ".join(line.strip().rstrip(".") for line in text.splitlines() if line.strip())
 

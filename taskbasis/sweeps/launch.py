@@ -21,6 +21,7 @@ from taskbasis.config import Composed, composed, explain, is_hydra_error, semant
 from taskbasis.errors import ConfigError, TaskbasisError
 from taskbasis.sweeps.journal import Journal, sweep_name
 from taskbasis.sweeps.objective import check_objective
+from taskbasis.sweeps.search import describe_search, first_choice, follow_objective, search_settings
 from taskbasis.sweeps.summary import concluded, summary_table
 
 BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -84,12 +85,17 @@ def _open_sweep(config: DictConfig) -> None:
         raise ConfigError(f"on_error={config.on_error!r}: accepted are {', '.join(ON_ERROR)}")
     asked = [f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items()]
     asked += list(config.hydra.overrides.task)
-    jobs = None if optimises(config.hydra.sweeper) else _jobs(config, asked)
-    journal = Journal(Path(config.hydra.sweep.dir) / sweep_name(semantic_overrides(asked)))
+    search = optimises(config.hydra.sweeper)
+    jobs = _jobs(config, asked, search)
+    if search:
+        check_objective(config.objective, jobs[0].config.evaluation.protocols)
+        follow_objective(config)
+    name = sweep_name(semantic_overrides(asked) + (search_settings(config) if search else []))
+    journal = Journal(Path(config.hydra.sweep.dir) / name)
     _move_to(config, journal.folder)
-    if jobs is not None and config.verbosity != "quiet":
-        _show(jobs, journal.name)
-    journal.begin(asked, None if jobs is None else len(jobs))
+    if config.verbosity != "quiet":
+        _show(jobs, name, describe_search(config) if search else None)
+    journal.begin(asked, None if search else len(jobs), config.objective if search else None)
     _launched = Launched(journal, config.verbosity == "quiet")
 
 
@@ -107,12 +113,13 @@ def _close(launched: Launched, interrupted: bool) -> bool:
     return undone
 
 
-def _jobs(config: DictConfig, asked: list[str]) -> list[Composed]:
-    """Every job of the sweep, composed as its launcher will."""
+def _jobs(config: DictConfig, asked: list[str], search: bool) -> list[Composed]:
+    """Every job of the sweep, composed as its launcher will; of a search one that it may ask for."""
     loader = GlobalHydra.instance().config_loader()
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(asked)
+    combinations = [first_choice(overrides)] if search else BasicSweeper.split_arguments(overrides, None)[0]
     jobs = []
-    for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+    for combination in combinations:
         job = loader.load_sweep_config(config, list(combination))
         jobs.append(composed(job, dict(job.hydra.runtime.choices), list(job.hydra.overrides.task)))
     return jobs
@@ -125,11 +132,11 @@ def _move_to(config: DictConfig, folder: Path) -> None:
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
 
 
-def _show(jobs: list[Composed], name: str) -> None:
+def _show(jobs: list[Composed], name: str, search: str | None) -> None:
     # Imported now: the stages need torch, which --help and refusals do not.
     from taskbasis.sweeps.plan import plan_sweep, plan_table
 
     console = Console()
     with console.status(f"planning {len(jobs)} jobs"):
         plan = plan_sweep(jobs)
-    console.print(plan_table(plan, name))
+    console.print(plan_table(plan, name, search))

@@ -17,7 +17,7 @@ from taskbasis.store import StageKey
 from taskbasis.sweeps.journal import Journal, sweep_name
 from taskbasis.sweeps.member import run_member
 from taskbasis.sweeps.objective import OBJECTIVES, check_objective, objective_value
-from taskbasis.sweeps.plan import KINDS, plan_sweep
+from taskbasis.sweeps.plan import KINDS, plan_sweep, plan_table
 from taskbasis.sweeps.summary import concluded, counts, summary_table
 
 SMALL = ["+smoke=true", "tracker=none", "trainer=cpu", "verbosity=quiet"]
@@ -102,6 +102,13 @@ class TestObjective:
             assert isinstance(objective_value(result, name), int | float)
         search = result["protocols"]["addition"]["search"]
         assert objective_value(result, "addition/val/normalized_top1") == search["normalized_top1"]
+
+    def test_what_no_run_would_find_is_refused_beforehand(self):
+        check_objective("basis/loss", ["addition"])
+        with pytest.raises(
+            ConfigError, match=r"negation is not evaluated; evaluation\.protocols are addition"
+        ):
+            check_objective("negation/val/target_top1", ["addition"])
 
     def test_a_protocol_that_was_not_evaluated_is_named(self, run_small):
         result = run_small("basis=exact", "M=1")
@@ -190,6 +197,17 @@ class TestPlan:
         assert [plan.to_make(kind) for kind in KINDS[:2]] == [0, 0]
         assert plan.stored("bases") >= 1
         assert plan.to_make("results") == 1
+
+    def test_a_basis_that_the_tasks_cannot_have_is_refused_beforehand(self, tmp_path):
+        two = ["tasks=[letters,charts]", f"paths.root={tmp_path}", "trainer=cpu"]
+        jobs = [compose([*two, "basis=pca", f"M={M}", f"seed={s}"]) for M in (1, 2) for s in (0, 1)]
+        plan = plan_sweep([*jobs, compose([*two, "basis=random", "M=3"])])
+        assert [name for name, _ in plan.refused[:2]] == [job.run_name for job in jobs[2:]]
+        console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console.print(plan_table(plan, "sweep-1"))
+        text = " ".join(console.export_text().split())
+        assert f"2 refused: {jobs[2].run_name} …: M=2 is not possible for 2 tasks with a centred PCA" in text
+        assert "1 refused: tiny-mini2-random-M3" in text
 
     def test_jobs_that_cannot_run_are_named(self, job):
         plan = plan_sweep([job("tasks=[nonsense]")])
