@@ -105,6 +105,7 @@ class TrackerConfig:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     timeout: int = 30
+    weights: bool = False
 
 
 @dataclass
