@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from rich.console import Console
@@ -41,7 +43,7 @@ _launched: Launched | None = None
 
 
 class ShowPlan(Callback):
-    """Names the sweep's folder by what it asks for, and shows what remains to be done."""
+    """Names the sweep's folder by what it asks for, shows what remains to be done, and keeps memory flat."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Plan the sweep; leaves the program if it cannot run as configured."""
@@ -54,6 +56,13 @@ class ShowPlan(Callback):
             if is_hydra_error(error):
                 sys.exit(f"error: {explain(error)}")
             raise
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Let go of what a job leaves: Hydra keeps its return until the sweep has ended."""
+        job_return.cfg = job_return.hydra_cfg = None
+        if job_return.status is JobStatus.FAILED and (error := job_return._return_value).__traceback__:
+            # Its frames hold models and data.
+            clear_frames(error.__traceback__)
 
 
 @contextmanager

@@ -3,9 +3,12 @@
 import importlib
 import json
 import pkgutil
+import weakref
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import torch
+from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 
 import taskbasis
@@ -15,6 +18,7 @@ from taskbasis.finished import STAGES, finished_result
 from taskbasis.job import Place, execute
 from taskbasis.store import StageKey
 from taskbasis.sweeps.journal import Journal, sweep_name
+from taskbasis.sweeps.launch import ShowPlan
 from taskbasis.sweeps.member import run_member
 from taskbasis.sweeps.objective import OBJECTIVES, check_objective, objective_value
 from taskbasis.sweeps.plan import KINDS, plan_sweep, plan_table
@@ -213,3 +217,25 @@ class TestPlan:
         plan = plan_sweep([job("tasks=[nonsense]")])
         ((_, reason),) = plan.refused
         assert "unknown task 'nonsense'" in reason
+
+
+def test_hydra_does_not_hold_what_jobs_leave():
+    """It keeps the returns of all jobs until the sweep has ended."""
+
+    def fail():
+        large = [torch.zeros(1)]
+        alive.append(weakref.ref(large[0]))
+        raise TrainingError("no")
+
+    alive = []
+    done = JobReturn(cfg=compose().config, hydra_cfg=compose().config, status=JobStatus.FAILED)
+    try:
+        fail()
+    except TrainingError as error:
+        done.return_value = error
+    ShowPlan().on_job_end(compose().config, done)
+    assert done.cfg is None
+    assert done.hydra_cfg is None
+    assert alive[0]() is None
+    with pytest.raises(TrainingError, match="no"):
+        _ = done.return_value
