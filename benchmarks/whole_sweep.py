@@ -4,9 +4,9 @@
     python benchmarks/whole_sweep.py --smoke     the same with two tasks and twenty training steps
 
 The sweep is carried out twice, each time from an empty store: once as it is, and once killed at a moment that
-is drawn and launched again. Prints, and writes as benchmarks/results/whole_sweep.json, its wall time against the
-sum of the stages that were carried out, how often each model was fine-tuned, and whether both ended with the
-same results.
+is drawn and launched again. Prints, and writes as benchmarks/results/whole_sweep.json, its wall time against
+the sum of the stages that were carried out, how often each model was fine-tuned, and whether both ended with
+the same results.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from taskbasis import parallel
-from taskbasis.basis import PCA, Autoencoder, BasisMethod
+from taskbasis.basis import PCA, Autoencoder, BasisMethod, ChecksTasks
 from taskbasis.config import Composed
 from taskbasis.data.suite import Suite, TaskSpec, find_tasks
 from taskbasis.devices import visible_gpus
@@ -76,12 +76,15 @@ def build_plan(composed: Composed) -> Plan:
         raise ConfigError(f"evaluation.batch_size={config.evaluation.batch_size}: must be 1 or more")
     clip: ClipModel = instantiate(config.model)
     suite = _suite(config, clip)
+    tasks = _tasks(suite, config)
     basis: BasisMethod = instantiate(config.basis)
+    if isinstance(basis, ChecksTasks):
+        basis.check(len(tasks))
     return Plan(
         store=Store(config.paths.store),
         clip=clip,
         suite=suite,
-        tasks=_tasks(suite, config),
+        tasks=tasks,
         imported=_imported(config.checkpoints),
         published=_published(config, basis),
         recipe=_recipe(config.finetune),

@@ -34,6 +34,10 @@ NOT_SEMANTIC = (
     "trainer.save_every",
 )
 """Keys that change where and how a run is carried out, never its result."""
+OPTIONAL = (
+    "joblib, submitit_slurm, submitit_local and optuna are in taskbasis[sweep], ray is in taskbasis[ray]"
+)
+"""Where launchers and sweepers come from that are not installed."""
 
 
 @dataclass
@@ -101,6 +105,7 @@ class TrackerConfig:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     timeout: int = 30
+    weights: bool = False
 
 
 @dataclass
@@ -288,7 +293,7 @@ def number_of_tasks(config: DictConfig) -> int:
 
 
 def shrink(config: DictConfig) -> None:
-    """The smoke form of a run: the same path with at most 2 tasks, their share of M, and 20 training steps."""
+    """The smoke form of a run: the same path with at most 2 tasks, their share of M, and 20 steps."""
     T = number_of_tasks(config)
     if config.tasks is not None:
         config.tasks = config.tasks[:2]
@@ -334,6 +339,8 @@ def explain(error: BaseException) -> str:
     text = "\n".join(messages).split("Config search path:")[0]
     text = re.sub(r"\nTo append to your config.*", "", text)
     text = re.sub(r"\n\s*(full_key|object_type|reference_type): ?\S+|\n\s*object_type=\S+", "", text)
+    if re.search(r"Could not find 'hydra/(launcher|sweeper)/", text):
+        text += f"\n{OPTIONAL}"
     text = re.sub(r"(?<=:)((?:\n\t\S+)+)", lambda options: " " + ", ".join(options[1].split()), text)
     return "; ".join(line.strip().rstrip(".") for line in text.splitlines() if line.strip())
 

@@ -23,7 +23,9 @@ from taskbasis.tracking.console import LEVELS, Display, one_line, set_up_logging
 from taskbasis.tracking.plots import write_plots
 from taskbasis.tracking.records import RunRecord, worth_recording
 from taskbasis.tracking.redaction import Redactor
+from taskbasis.tracking.wandb_artifacts import Made
 from taskbasis.tracking.wandb_mirror import Mirror, MirrorSettings, open_mirror
+from taskbasis.weights import save_basis, save_merged
 
 _log = logging.getLogger(__name__)
 
@@ -106,11 +108,12 @@ def _carry_out(
     try:
         with display:
             outcome = _run(plan, clock, Reporter(display, record, mirror))
-        folder = outcome.compressed.basis.save(record.folder / "basis")
+        folder = save_basis(outcome, record.folder / "basis", atoms=settings.weights)
+        merged = save_merged(plan, outcome, record.folder) if settings.weights else None
         result = record.content(outcome.result(), run=facts | {"reused": outcome.reused})
         plots = write_plots(result, record.folder / "plots")
         record.write(result)
-        mirror.result(result, plots, folder)
+        mirror.result(result, plots, Made(folder, merged))
     except BaseException as error:
         _log.error("%s failed: %s", job.run_name, describe(error))
         _log.debug("where it failed", exc_info=error)
@@ -204,6 +207,7 @@ def mirror_settings(job: Composed, place: Place | None = None) -> MirrorSettings
         name=job.run_name,
         folder=run_folder(job),
         timeout=tracker.timeout,
+        weights=tracker.weights and tracker.mode != "disabled",
     )
 
 

@@ -19,7 +19,7 @@ from taskbasis.evaluation.negation import Rule, negation
 from taskbasis.evaluation.scoring import Bench, Scoring, Weights
 from taskbasis.evaluation.single import SPLITS, SingleScores, single_scores
 from taskbasis.importers.published import PublishedBasis
-from taskbasis.merging import input_coefficients
+from taskbasis.merging import MergeMethod, input_coefficients
 from taskbasis.models.imported import BASIS, ImportJob, import_basis, import_models
 from taskbasis.models.stages import ENCODER, pretrained_and_heads
 from taskbasis.parallel import Workers
@@ -227,6 +227,12 @@ def _as_published(plan: Plan, atoms: StoredVectors, clock: Clock) -> tuple[Compr
     return compressed, {"gram": artifact.reused, "basis": atoms.stored.reused}
 
 
+def merged_coefficients(merge: MergeMethod, basis: Basis) -> Tensor:
+    """The merged vector over the source columns of a basis: float64 of shape (K,)."""
+    inputs = input_coefficients(basis, merge.inputs)
+    return inputs @ merge.weights(inputs.shape[1])
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What the protocols are evaluated with."""
@@ -241,8 +247,7 @@ class Evaluation:
     def addition(self) -> dict[str, Any]:
         """Merge the inputs into one vector and score θ₀ + α·v on all tasks."""
         merge, gram = self.plan.merge, self.compressed.gram
-        inputs = input_coefficients(self.compressed.basis, merge.inputs)
-        coefficients: Tensor = inputs @ merge.weights(inputs.shape[1])
+        coefficients = merged_coefficients(merge, self.compressed.basis)
         outcome = addition(
             self.scoring,
             self.workers,

@@ -1,20 +1,26 @@
+import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from taskbasis.builders import GROUPS_WITH_TARGETS, target_errors
 from taskbasis.config import compose, config_dir, explain, quote_numbers, resolve_M
 from taskbasis.errors import ConfigError
 from taskbasis.sweeps.objective import check_objective
+from taskbasis.sweeps.search import first_choice
 
 GROUPS = sorted(
     p.name for p in config_dir().iterdir() if p.is_dir() and p.name not in ("experiment", "local")
 )
 OPTIONS = [(g, p.stem) for g in GROUPS for p in sorted((config_dir() / g).glob("*.yaml"))]
 OF_WANDB = "wandb_sweep"
-EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml") if p.stem != OF_WANDB)
+OF_EXTRAS = [] if importlib.util.find_spec("optuna") else ["mini_search"]
+EXPERIMENTS = sorted(
+    p.stem for p in (config_dir() / "experiment").glob("*.yaml") if p.stem not in (OF_WANDB, *OF_EXTRAS)
+)
 
 
 def test_every_option_composes_and_fits_what_it_configures():
@@ -47,10 +53,12 @@ def test_every_job_that_a_swept_experiment_asks_for_composes():
     for name in EXPERIMENTS:
         file = OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml")
         for key, values in (OmegaConf.select(file, "hydra.sweeper.params") or {}).items():
-            for value in str(values).split(","):
-                job = compose([f"+experiment={name}", f"{key}={value}"])
+            (override,) = OverridesParser.create().parse_overrides([f"{key}={values}"])
+            each = override.is_discrete_sweep() and override.sweep_string_iterator()
+            for asked in [f"{key}={value}" for value in each] if each else first_choice([override]):
+                job = compose([f"+experiment={name}", asked])
                 for group in GROUPS_WITH_TARGETS:
-                    assert target_errors(group, job.config[group]) == [], (name, key, value)
+                    assert target_errors(group, job.config[group]) == [], (name, asked)
 
 
 def test_the_sweep_of_wandb_asks_for_what_can_be_run_and_optimises_no_test_score():

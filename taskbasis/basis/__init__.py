@@ -1,7 +1,7 @@
 """Basis methods: each fits small matrices to a Gram matrix. One file per method."""
 
 from taskbasis.basis.autoencoder import Autoencoder
-from taskbasis.basis.basis import Basis, BasisMethod, NeedsSources, fit_all
+from taskbasis.basis.basis import Basis, BasisMethod, ChecksTasks, NeedsSources, fit_all
 from taskbasis.basis.diagnostics import Diagnostics
 from taskbasis.basis.exact import Exact
 from taskbasis.basis.identity import Identity
@@ -14,6 +14,7 @@ __all__ = [
     "Autoencoder",
     "Basis",
     "BasisMethod",
+    "ChecksTasks",
     "Diagnostics",
     "Exact",
     "Identity",

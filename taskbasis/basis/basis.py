@@ -259,6 +259,14 @@ class NeedsSources(Protocol):
         """Check that columns which were drawn again are those that the basis was fitted to."""
 
 
+@runtime_checkable
+class ChecksTasks(Protocol):
+    """A method that knows before it is fitted which bases there are."""
+
+    def check(self, T: int) -> None:
+        """Raise :class:`BasisError` if T tasks have no such basis, as when M is too large."""
+
+
 def fit_all(gram: Gram, methods: Iterable[BasisMethod]) -> list[Basis]:
     """Fit many methods to one Gram matrix, for sweeps that touch weight space once."""
     return [method.fit(gram) for method in methods]

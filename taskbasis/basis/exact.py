@@ -34,6 +34,10 @@ class Exact:
         if self.restarts < 0:
             raise BasisError(f"basis.restarts={self.restarts}: must be 0 or more")
 
+    def check(self, T: int) -> None:
+        """Raise :class:`BasisError` if T tasks have no such basis."""
+        check_rank(self.M, T)
+
     def fit(self, gram: Gram) -> Basis:
         """Construct B and W.
 
@@ -43,7 +47,7 @@ class Exact:
         Raises:
             BasisError: if not 1 ≤ M ≤ T.
         """
-        check_rank(self.M, len(gram.names))
+        self.check(len(gram.names))
         warn_if_undetermined(gram.spectrum, self.M)
         encoder = closed_form(gram.matrix, self.M)
         if encoder is None:

@@ -28,6 +28,10 @@ class PCA:
     center: bool = True
     """Subtract the mean task vector first."""
 
+    def check(self, T: int) -> None:
+        """Raise :class:`BasisError` if T tasks have no such basis."""
+        check_rank(self.M, T, T - self.center, " with a centred PCA" if self.center else "")
+
     def fit(self, gram: Gram) -> Basis:
         """Fit the components.
 
@@ -38,7 +42,7 @@ class PCA:
             BasisError: if M is out of range.
         """
         T = len(gram.names)
-        check_rank(self.M, T, T - self.center, " with a centred PCA" if self.center else "")
+        self.check(T)
         J = torch.eye(T, dtype=torch.float64) - self.center / T
         values, U = leading_eigenvectors(J @ gram.matrix @ J, self.M)
         encoder, decoder = J @ U, U.T.contiguous()

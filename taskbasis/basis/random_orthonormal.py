@@ -26,13 +26,17 @@ class RandomOrthonormal:
     seed: int = 0
     """Seed of the noise, 0 or more."""
 
+    def check(self, T: int) -> None:
+        """Raise :class:`BasisError` if T tasks have no such basis."""
+        check_rank(self.M, T)
+
     def sources(self, tasks: VectorSet) -> VectorSet:
         """The columns whose Gram matrix :meth:`fit` needs: the task vectors, then the noise.
 
         Raises:
             BasisError: if M is out of range.
         """
-        check_rank(self.M, len(tasks))
+        self.check(len(tasks))
         return VectorSet.concat(tasks, VectorSet.noise(tasks.layout, self.M, self.seed))
 
     def verify(self, basis: Basis, sources: VectorSet) -> None:

@@ -21,6 +21,10 @@ class RandomSample:
     seed: int = 0
     """Seed of ``random.Random(seed).sample(range(T), M)``, which reproduces published selections."""
 
+    def check(self, T: int) -> None:
+        """Raise :class:`BasisError` if T tasks have no such basis."""
+        check_rank(self.M, T)
+
     def fit(self, gram: Gram) -> Basis:
         """Draw the tasks and fit the decoder.
 
@@ -31,7 +35,7 @@ class RandomSample:
             BasisError: if not 1 ≤ M ≤ T.
         """
         T = len(gram.names)
-        check_rank(self.M, T)
+        self.check(T)
         chosen = sorted(random.Random(self.seed).sample(range(T), self.M))
         encoder = torch.eye(T, dtype=torch.float64)[:, chosen]
         decoder = best_decoder(gram.matrix, encoder)

@@ -28,12 +28,13 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def begin(self, overrides: Sequence[str], jobs: int | None) -> None:
+    def begin(self, overrides: Sequence[str], jobs: int | None, objective: str | None = None) -> None:
         """Start the sweep, anew or again.
 
         Args:
             overrides: what was asked for.
             jobs: how many jobs there are; None if a sweeper decides as it goes.
+            objective: what a sweeper decides by.
 
         Raises:
             StoreError: if the folder cannot be written.
@@ -42,9 +43,8 @@ class Journal:
             note.unlink()
         self._stop.unlink(missing_ok=True)
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_json(
-            self.folder / "sweep.json", {"overrides": list(overrides), "jobs": jobs, "started": started}
-        )
+        facts = {"overrides": list(overrides), "jobs": jobs, "objective": objective, "started": started}
+        write_json(self.folder / "sweep.json", facts)
 
     @property
     def name(self) -> str:
@@ -58,8 +58,14 @@ class Journal:
         return jobs
 
     @property
+    def objective(self) -> str | None:
+        """What the sweep optimises, if its jobs are chosen by the results of others."""
+        objective: str | None = self.description["objective"]
+        return objective
+
+    @property
     def description(self) -> dict[str, Any]:
-        """Overrides, number of jobs and start of the sweep."""
+        """Overrides, number of jobs, objective and start of the sweep."""
         described: dict[str, Any] = json.loads((self.folder / "sweep.json").read_text())
         return described
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from rich.console import Console
@@ -21,6 +23,7 @@ from taskbasis.config import Composed, composed, explain, is_hydra_error, semant
 from taskbasis.errors import ConfigError, TaskbasisError
 from taskbasis.sweeps.journal import Journal, sweep_name
 from taskbasis.sweeps.objective import check_objective
+from taskbasis.sweeps.search import describe_search, first_choice, follow_objective, search_settings
 from taskbasis.sweeps.summary import concluded, summary_table
 
 BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -40,7 +43,7 @@ _launched: Launched | None = None
 
 
 class ShowPlan(Callback):
-    """Names the sweep's folder by what it asks for, and shows what remains to be done."""
+    """Names the sweep's folder by what it asks for, shows what remains to be done, and keeps memory flat."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Plan the sweep; leaves the program if it cannot run as configured."""
@@ -53,6 +56,13 @@ class ShowPlan(Callback):
             if is_hydra_error(error):
                 sys.exit(f"error: {explain(error)}")
             raise
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Let go of what a job leaves: Hydra keeps its return until the sweep has ended."""
+        job_return.cfg = job_return.hydra_cfg = None
+        if job_return.status is JobStatus.FAILED and (error := job_return._return_value).__traceback__:
+            # Its frames hold models and data.
+            clear_frames(error.__traceback__)
 
 
 @contextmanager
@@ -84,12 +94,17 @@ def _open_sweep(config: DictConfig) -> None:
         raise ConfigError(f"on_error={config.on_error!r}: accepted are {', '.join(ON_ERROR)}")
     asked = [f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items()]
     asked += list(config.hydra.overrides.task)
-    jobs = None if optimises(config.hydra.sweeper) else _jobs(config, asked)
-    journal = Journal(Path(config.hydra.sweep.dir) / sweep_name(semantic_overrides(asked)))
+    search = optimises(config.hydra.sweeper)
+    jobs = _jobs(config, asked, search)
+    if search:
+        check_objective(config.objective, jobs[0].config.evaluation.protocols)
+        follow_objective(config)
+    name = sweep_name(semantic_overrides(asked) + (search_settings(config) if search else []))
+    journal = Journal(Path(config.hydra.sweep.dir) / name)
     _move_to(config, journal.folder)
-    if jobs is not None and config.verbosity != "quiet":
-        _show(jobs, journal.name)
-    journal.begin(asked, None if jobs is None else len(jobs))
+    if config.verbosity != "quiet":
+        _show(jobs, name, describe_search(config) if search else None)
+    journal.begin(asked, None if search else len(jobs), config.objective if search else None)
     _launched = Launched(journal, config.verbosity == "quiet")
 
 
@@ -107,12 +122,13 @@ def _close(launched: Launched, interrupted: bool) -> bool:
     return undone
 
 
-def _jobs(config: DictConfig, asked: list[str]) -> list[Composed]:
-    """Every job of the sweep, composed as its launcher will."""
+def _jobs(config: DictConfig, asked: list[str], search: bool) -> list[Composed]:
+    """Every job of the sweep, composed as its launcher will; of a search one that it may ask for."""
     loader = GlobalHydra.instance().config_loader()
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(asked)
+    combinations = [first_choice(overrides)] if search else BasicSweeper.split_arguments(overrides, None)[0]
     jobs = []
-    for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+    for combination in combinations:
         job = loader.load_sweep_config(config, list(combination))
         jobs.append(composed(job, dict(job.hydra.runtime.choices), list(job.hydra.overrides.task)))
     return jobs
@@ -125,11 +141,11 @@ def _move_to(config: DictConfig, folder: Path) -> None:
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
 
 
-def _show(jobs: list[Composed], name: str) -> None:
+def _show(jobs: list[Composed], name: str, search: str | None) -> None:
     # Imported now: the stages need torch, which --help and refusals do not.
     from taskbasis.sweeps.plan import plan_sweep, plan_table
 
     console = Console()
     with console.status(f"planning {len(jobs)} jobs"):
         plan = plan_sweep(jobs)
-    console.print(plan_table(plan, name))
+    console.print(plan_table(plan, name, search))

@@ -101,12 +101,22 @@ class _Survey:
         return "gram" if models is None else missing_of_basis(plan, models)
 
 
-def plan_table(plan: SweepPlan, name: str) -> Table:
-    """The plan as it is shown before the first job."""
-    distinct = plan.wanted("results")
-    doubled = plan.jobs - distinct - len(plan.refused)
-    title = f"{name}: {plan.jobs} jobs" + (f", {doubled} of them equal to others" if doubled else "")
-    table = Table(title=title, title_justify="left", caption=Text(_remarks(plan)), caption_justify="left")
+def plan_table(plan: SweepPlan, name: str, search: str | None = None) -> Table:
+    """The plan as it is shown before the first job.
+
+    Args:
+        plan: of all jobs, or of one that a search may ask for.
+        name: of the sweep.
+        search: what a search will do, if the jobs are not known beforehand.
+    """
+    doubled = plan.jobs - plan.wanted("results") - len(plan.refused)
+    jobs = f"{plan.jobs} jobs" + (f", {doubled} of them equal to others" if doubled else "")
+    table = Table(
+        title=f"{name}: {search or jobs}",
+        title_justify="left",
+        caption=Text(_remarks(plan, search is not None)),
+        caption_justify="left",
+    )
     table.add_column("")
     for heading in ("needed", "there already", "to make"):
         table.add_column(heading, justify="right")
@@ -115,8 +125,16 @@ def plan_table(plan: SweepPlan, name: str) -> Table:
     return table
 
 
-def _remarks(plan: SweepPlan) -> str:
-    lines = [f"refused: {name}: {reason}" for name, reason in plan.refused]
+def _remarks(plan: SweepPlan, search: bool) -> str:
+    reasons: dict[str, list[str]] = {}
+    for name, reason in plan.refused:
+        reasons.setdefault(reason, []).append(name)
+    lines = [
+        f"{len(names)} refused: {names[0]}{' …' * (len(names) > 1)}: {reason}"
+        for reason, names in reasons.items()
+    ]
+    if search:
+        lines.append("counted for the first value of everything that is searched")
     if plan.to_make("fine-tuned models"):
         lines.append("what is made from models that are not there yet is counted by its settings")
     return "\n".join(lines)

@@ -1,13 +1,15 @@
 """What a run made, as W&B artifacts: checkpoints → Gram matrix → basis → merged model.
 
-Weights stay in the store. An artifact describes what was made, by content hash, and its metadata names
-what it was made from, so that the lineage can be read also from runs that were recorded offline.
+Unless they are asked for, weights stay in the store. An artifact describes what was made, by content hash,
+and its metadata names what it was made from, so that the lineage can be read also from runs that were
+recorded offline.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,22 @@ import wandb
 from taskbasis.store import digest
 
 
-def artifacts(result: Mapping[str, Any], basis: Path) -> list[wandb.Artifact]:
+@dataclass(frozen=True)
+class Made:
+    """Files that a run leaves."""
+
+    basis: Path
+    """Folder of the basis, with its atoms if they are to be sent."""
+    merged: Path | None = None
+    """The merged image encoder, if it is to be sent."""
+
+
+def artifacts(result: Mapping[str, Any], made: Made) -> list[wandb.Artifact]:
     """The artifacts of a completed run, in the order in which they were made.
 
     Args:
         result: the content of ``result.json``.
-        basis: folder of the basis.
+        made: what it left. These files stay where they are; W&B makes no copies of them.
     """
     inputs = result["inputs"].items()
     # A basis may have been published without its models.
@@ -36,9 +48,9 @@ def artifacts(result: Mapping[str, Any], basis: Path) -> list[wandb.Artifact]:
         type="basis",
         metadata={"made_from": [gram.name], "method": result["basis"]["method"], "M": result["basis"]["M"]},
     )
-    for path in sorted(p for p in basis.rglob("*") if p.is_file()):
-        fitted.add_file(str(path), name=path.relative_to(basis).as_posix())
-    made = [*checkpoints, gram, fitted]
+    for path in sorted(p for p in made.basis.rglob("*") if p.is_file()):
+        _add(fitted, path, path.relative_to(made.basis).as_posix())
+    found = [*checkpoints, gram, fitted]
     if (addition := result["protocols"].get("addition")) is not None:
         merged = {
             "merge": addition["merge"],
@@ -47,8 +59,14 @@ def artifacts(result: Mapping[str, Any], basis: Path) -> list[wandb.Artifact]:
             "test": addition["test"],
         }
         name = f"merged-{_short([fitted.name, addition['merge'], merged['alpha']])}"
-        made.append(_described(name, "merged", merged, made_from=[fitted.name]))
-    return made
+        found.append(_described(name, "merged", merged, made_from=[fitted.name]))
+        if made.merged is not None:
+            _add(found[-1], made.merged, made.merged.name)
+    return found
+
+
+def _add(artifact: wandb.Artifact, path: Path, name: str) -> None:
+    artifact.add_file(str(path), name=name, skip_cache=True, policy="immutable")
 
 
 def _checkpoint(task: str, facts: Mapping[str, Any]) -> wandb.Artifact:

@@ -6,7 +6,8 @@ import logging
 import netrc
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import wandb
 from taskbasis.errors import ConfigError
 from taskbasis.store.atomic import write_text
 from taskbasis.tracking.results import mean_top1, metrics, per_task
-from taskbasis.tracking.wandb_artifacts import artifacts
+from taskbasis.tracking.wandb_artifacts import Made, artifacts
 
 _log = logging.getLogger(__name__)
 RUN_ID = "wandb-run-id"
@@ -39,6 +40,8 @@ class MirrorSettings:
     """Folder of the run, where W&B keeps its files."""
     timeout: int
     """Seconds to wait for the server at the start and at the end."""
+    weights: bool = False
+    """Whether atoms and the merged model are sent too."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -51,8 +54,8 @@ class Mirror(Protocol):
     def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
         """Numbers at a step of an item of a stage."""
 
-    def result(self, result: Mapping[str, Any], images: Sequence[Path], basis: Path) -> None:
-        """The finished result, its plots and the folder of its basis."""
+    def result(self, result: Mapping[str, Any], images: Sequence[Path], made: Made) -> None:
+        """The finished result, its plots and the files of what was made."""
 
     def finish(self, exit_code: int) -> None:
         """Close the run."""
@@ -64,7 +67,7 @@ class NoMirror:
     def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
         """Do nothing."""
 
-    def result(self, result: Mapping[str, Any], images: Sequence[Path], basis: Path) -> None:
+    def result(self, result: Mapping[str, Any], images: Sequence[Path], made: Made) -> None:
         """Do nothing."""
 
     def finish(self, exit_code: int) -> None:
@@ -74,8 +77,8 @@ class NoMirror:
 class WandbMirror:
     """One W&B run per job; trouble with it is logged, once, and the job goes on."""
 
-    def __init__(self, run: Any, identity: Path) -> None:
-        self._run, self._identity, self._broken, self._axes = run, identity, False, set[str]()
+    def __init__(self, run: Any, folder: Path) -> None:
+        self._run, self._folder, self._broken, self._axes = run, folder, False, set[str]()
 
     def point(self, stage: str, item: str, step: float, values: Mapping[str, float]) -> None:
         """Log numbers under ``stage/item/…`` with an axis of their own."""
@@ -89,7 +92,7 @@ class WandbMirror:
 
         self._try(send)
 
-    def result(self, result: Mapping[str, Any], images: Sequence[Path], basis: Path) -> None:
+    def result(self, result: Mapping[str, Any], images: Sequence[Path], made: Made) -> None:
         """Send summary numbers, the α curve, the per-task table, the plots and the artifacts."""
 
         def send() -> None:
@@ -102,10 +105,11 @@ class WandbMirror:
             self._run.log({"per_task": wandb.Table(columns=[*columns], data=rows)})
             self._run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in images})
             reused = set(result["run"].get("reused", {}).get("finetuned", []))
-            for artifact in artifacts(result, basis):
+            for artifact in artifacts(result, made):
                 self._record(artifact, made_here=artifact.metadata.get("task") not in reused)
 
-        self._try(send)
+        with keeping_files_in(self._folder):
+            self._try(send)
 
     def _record(self, artifact: wandb.Artifact, *, made_here: bool) -> None:
         # Offline, W&B knows outputs only; the artifact's metadata still says what it was made from.
@@ -118,7 +122,7 @@ class WandbMirror:
         """Close the run with the job's exit code, which Lightning's own logger does not do."""
         self._try(lambda: self._run.finish(exit_code=exit_code))
         if exit_code == 0:
-            self._identity.unlink(missing_ok=True)
+            (self._folder / RUN_ID).unlink(missing_ok=True)
 
     def _try(self, send: Callable[[], None]) -> None:
         if self._broken:
@@ -144,13 +148,28 @@ def open_mirror(settings: MirrorSettings, config: Mapping[str, Any]) -> Mirror:
         return NoMirror()
     for attempt in dict.fromkeys((mode, "offline")):
         try:
-            identity = settings.folder / RUN_ID
-            return WandbMirror(_init(settings, attempt, config, _identity(identity)), identity)
+            identity = _identity(settings.folder / RUN_ID)
+            with keeping_files_in(settings.folder):
+                return WandbMirror(_init(settings, attempt, config, identity), settings.folder)
         except Exception as error:  # noqa: BLE001 - a tracker never fails a run
             _log.warning("W&B cannot start %s (%s)", attempt, str(error).splitlines()[0])
             if attempt == "online":
                 _log.warning("this run is recorded offline, in %s", settings.folder / "wandb")
     return NoMirror()
+
+
+@contextmanager
+def keeping_files_in(folder: Path) -> Iterator[None]:
+    """Let W&B keep what it copies and caches below a run's folder, unless its variables say where."""
+    places = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache"}
+    ours = {name: str(folder.absolute() / "wandb" / place) for name, place in places.items()}
+    ours = {name: place for name, place in ours.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 def has_key() -> bool:

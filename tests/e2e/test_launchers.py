@@ -29,14 +29,21 @@ def artifacts(store, stage):
 
 @pytest.mark.parametrize(
     ("launcher", "options"),
-    [("joblib", ["hydra.launcher.n_jobs=4"]), ("submitit_local", ["hydra.launcher.timeout_min=10"])],
+    [
+        ("joblib", ["hydra.launcher.n_jobs=4"]),
+        ("submitit_local", ["hydra.launcher.timeout_min=10"]),
+        ("ray", ["+hydra.launcher.ray.init.num_cpus=2", "trainer.workers=1"]),
+    ],
 )
 def test_parallel_jobs_share_one_store(command, small_store, run_small, tmp_path, launcher, options):
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher", reason="an optional extra")
     seed = f"finetune.seed={20 + len(launcher)}"
     known = artifacts(small_store, "finetuned")
     place = f"paths.store={small_store}"
-    done = command(*LINE, seed, place, f"hydra/launcher={launcher}", *options, cwd=tmp_path, timeout=900)
+    line = [*LINE, seed, place, f"hydra/launcher={launcher}", *options]
+    # Ray leaves a token in the home folder.
+    home = {"HOME": str(tmp_path)} if launcher == "ray" else None
+    done = command(*line, cwd=tmp_path, environment=home, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 completed" in done.stdout
     assert len(artifacts(small_store, "finetuned") - known) == 2

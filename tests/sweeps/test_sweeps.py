@@ -3,9 +3,12 @@
 import importlib
 import json
 import pkgutil
+import weakref
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import torch
+from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 
 import taskbasis
@@ -15,9 +18,10 @@ from taskbasis.finished import STAGES, finished_result
 from taskbasis.job import Place, execute
 from taskbasis.store import StageKey
 from taskbasis.sweeps.journal import Journal, sweep_name
+from taskbasis.sweeps.launch import ShowPlan
 from taskbasis.sweeps.member import run_member
 from taskbasis.sweeps.objective import OBJECTIVES, check_objective, objective_value
-from taskbasis.sweeps.plan import KINDS, plan_sweep
+from taskbasis.sweeps.plan import KINDS, plan_sweep, plan_table
 from taskbasis.sweeps.summary import concluded, counts, summary_table
 
 SMALL = ["+smoke=true", "tracker=none", "trainer=cpu", "verbosity=quiet"]
@@ -102,6 +106,13 @@ class TestObjective:
             assert isinstance(objective_value(result, name), int | float)
         search = result["protocols"]["addition"]["search"]
         assert objective_value(result, "addition/val/normalized_top1") == search["normalized_top1"]
+
+    def test_what_no_run_would_find_is_refused_beforehand(self):
+        check_objective("basis/loss", ["addition"])
+        with pytest.raises(
+            ConfigError, match=r"negation is not evaluated; evaluation\.protocols are addition"
+        ):
+            check_objective("negation/val/target_top1", ["addition"])
 
     def test_a_protocol_that_was_not_evaluated_is_named(self, run_small):
         result = run_small("basis=exact", "M=1")
@@ -191,7 +202,40 @@ class TestPlan:
         assert plan.stored("bases") >= 1
         assert plan.to_make("results") == 1
 
+    def test_a_basis_that_the_tasks_cannot_have_is_refused_beforehand(self, tmp_path):
+        two = ["tasks=[letters,charts]", f"paths.root={tmp_path}", "trainer=cpu"]
+        jobs = [compose([*two, "basis=pca", f"M={M}", f"seed={s}"]) for M in (1, 2) for s in (0, 1)]
+        plan = plan_sweep([*jobs, compose([*two, "basis=random", "M=3"])])
+        assert [name for name, _ in plan.refused[:2]] == [job.run_name for job in jobs[2:]]
+        console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console.print(plan_table(plan, "sweep-1"))
+        text = " ".join(console.export_text().split())
+        assert f"2 refused: {jobs[2].run_name} …: M=2 is not possible for 2 tasks with a centred PCA" in text
+        assert "1 refused: tiny-mini2-random-M3" in text
+
     def test_jobs_that_cannot_run_are_named(self, job):
         plan = plan_sweep([job("tasks=[nonsense]")])
         ((_, reason),) = plan.refused
         assert "unknown task 'nonsense'" in reason
+
+
+def test_hydra_does_not_hold_what_jobs_leave():
+    """It keeps the returns of all jobs until the sweep has ended."""
+
+    def fail():
+        large = [torch.zeros(1)]
+        alive.append(weakref.ref(large[0]))
+        raise TrainingError("no")
+
+    alive = []
+    done = JobReturn(cfg=compose().config, hydra_cfg=compose().config, status=JobStatus.FAILED)
+    try:
+        fail()
+    except TrainingError as error:
+        done.return_value = error
+    ShowPlan().on_job_end(compose().config, done)
+    assert done.cfg is None
+    assert done.hydra_cfg is None
+    assert alive[0]() is None
+    with pytest.raises(TrainingError, match="no"):
+        _ = done.return_value

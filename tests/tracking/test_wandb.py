@@ -1,19 +1,23 @@
 """What W&B gets, read back from the files it keeps offline; and uploading them later."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
-from wandb_file import of_kind
+import torch
+from safetensors.torch import load_file
+from wandb_file import of_kind, records
 
 from taskbasis import sync
 from taskbasis.config import compose
 from taskbasis.errors import ConfigError
 from taskbasis.job import mirror_settings
 from taskbasis.tracking.results import metrics
-from taskbasis.tracking.wandb_artifacts import artifacts
+from taskbasis.tracking.wandb_artifacts import Made, artifacts
 from taskbasis.tracking.wandb_mirror import RUN_ID, open_mirror
 from taskbasis.tracking.workspace import workspace
+from taskbasis.vectors import VectorSet
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +86,9 @@ def test_artifacts_say_what_they_were_made_from(offline):
 def test_a_basis_published_without_its_models_has_no_checkpoints_to_name(offline, tmp_path):
     result, _, _ = offline
     published = result | {"inputs": {task: {"sha256": None} for task in result["tasks"]}}
-    made = artifacts(published, tmp_path)
+    made = artifacts(published, Made(tmp_path))
     assert [artifact.type for artifact in made] == ["gram", "basis", "merged"]
-    other = artifacts(published | {"gram": result["gram"] | {"matrix": [[1.0]]}}, tmp_path)
+    other = artifacts(published | {"gram": result["gram"] | {"matrix": [[1.0]]}}, Made(tmp_path))
     assert made[0].name != other[0].name, "without models a Gram matrix is named by its numbers"
 
 
@@ -96,7 +100,39 @@ def test_the_exit_code_is_right_and_nothing_of_the_machine_is_told(offline, tmp_
         assert [record.program, record.executable, record.root, *record.args] == ["", "", ""]
     assert not (file.parent / "files" / "requirements.txt").exists()
     assert of_kind(file, "run")[0].host == ""
-    assert str(folder.parent).encode() not in file.read_bytes()
+    # Where W&B finds the files of an artifact, until they are uploaded, is for this machine only.
+    told = [r for r in records(file) if r.WhichOneof("record_type") not in ("artifact", "request")]
+    assert told
+    assert not any(str(folder.parent).encode() in record.SerializeToString() for record in told)
+
+
+def test_what_wandb_keeps_lies_in_the_run_folder(offline):
+    _, folder, file = offline
+    kept = [
+        Path(e.local_path) for a in of_kind(file, "artifact") for e in a.manifest.contents if e.local_path
+    ]
+    assert kept
+    assert all(path.is_file() and folder.resolve() in path.resolve().parents for path in kept)
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+def test_weights_are_sent_if_they_are_asked_for(run_small, small_store, tmp_path):
+    options = ("tracker=wandb", "tracker.mode=offline", "tracker.weights=true", "basis=random_sample", "M=1")
+    result = run_small(*options, runs=tmp_path)
+    folder = tmp_path / result["run"]["id"]
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    sent = {
+        a.type: {e.path: Path(e.local_path) for e in a.manifest.contents} for a in of_kind(file, "artifact")
+    }
+    assert sent["basis"]["atom-000.safetensors"] == folder / "basis" / "atom-000.safetensors"
+    atom = VectorSet.atoms(folder / "basis").tensors()
+    (theta0,) = small_store.glob("pretrained/*/encoder.safetensors")
+    merged, alpha = (
+        load_file(sent["merged"]["merged.safetensors"]),
+        result["protocols"]["addition"]["search"]["alpha"],
+    )
+    for name, start in load_file(theta0).items():
+        torch.testing.assert_close(merged[name], start + alpha * atom[name] if name in atom else start)
 
 
 def test_a_run_keeps_its_identity_until_it_has_completed(tmp_path):

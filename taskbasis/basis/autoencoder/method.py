@@ -82,6 +82,10 @@ class Autoencoder:
             if getattr(self, name) < 0:
                 raise BasisError(f"basis.{name}={getattr(self, name)}: must be 0 or more")
 
+    def check(self, T: int) -> None:
+        """Raise :class:`BasisError` if T tasks have no such basis."""
+        check_rank(self.M, T)
+
     def fit(self, gram: Gram) -> Basis:
         """Fit B and W.
 
@@ -91,7 +95,7 @@ class Autoencoder:
         Raises:
             BasisError: if not 1 ≤ M ≤ T.
         """
-        check_rank(self.M, len(gram.names))
+        self.check(len(gram.names))
         B, W, history = self._lbfgs(gram) if self.solver == "lbfgs" else self._adam(gram)
         return Basis.fitted("ae", self, gram, B, W, history=history)
 
