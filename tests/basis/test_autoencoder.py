@@ -57,7 +57,7 @@ def test_a_broken_optimiser_does_not_reach_the_bound(monkeypatch):
     def lazy(self, start):
         return start, [self.objective(start)[0]]
 
-    monkeypatch.setattr(lbfgs.Search, "search", lazy)
+    monkeypatch.setattr(lbfgs.LbfgsModule, "search", lazy)
     monkeypatch.setattr(method, "closed_form", lambda *_: None)
     gram, _ = factor_gram(14, seed=0)
     basis = Autoencoder(M=7).fit(gram)

@@ -1,4 +1,4 @@
-"""The autoencoder fitted by L-BFGS: whole searches from one start after another."""
+"""The autoencoder trained by L-BFGS: each training step is one whole search from one start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import LightningModule
 from scipy.optimize import OptimizeResult, minimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -21,10 +22,10 @@ Starts = Callable[[int], Array]
 """The logits A of shape (T, M) of the k-th start."""
 
 
-class Search:
+class LbfgsModule(LightningModule):
     """Minimises the loss over the logits by L-BFGS in float64 and keeps the best of its starts.
 
-    It goes on from a start while it makes progress, and ends with the first start whose loss is within
+    A search goes on while it makes progress. Training ends with the first start whose loss is within
     ``tolerance`` of the bound (relative, plus 1e-13 of the mean squared norm).
 
     Args:
@@ -38,6 +39,8 @@ class Search:
     def __init__(
         self, objective: Objective, starts: Starts, *, bound: float, tolerance: float, iterations: int
     ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
         self.objective, self.starts, self.bound, self.iterations = objective, starts, bound, iterations
         self.floor = bound + 1e-13 / len(objective.R)
         self.target = self.floor + tolerance * bound
@@ -50,15 +53,17 @@ class Search:
         B, W = self.objective.matrices(self.point)
         return torch.from_numpy(B), torch.from_numpy(W)
 
-    def run(self, most: int) -> None:
-        """Search from at most so many starts."""
-        for number in range(most):
-            point, history = self.search(self.objective.start(self.starts(number)))
-            self.iterations -= len(history)
-            if self.point is None or history[-1] < self.history[-1]:
-                self.point, self.history = point, history
-            if self.history[-1] <= self.target or self.iterations <= 0:
-                return
+    def training_step(self, number: Tensor, batch_index: int) -> None:
+        """Search from start ``number``."""
+        point, history = self.search(self.objective.start(self.starts(int(number))))
+        self.iterations -= len(history)
+        if self.point is None or history[-1] < self.history[-1]:
+            self.point, self.history = point, history
+        if self.history[-1] <= self.target or self.iterations <= 0:
+            self.trainer.should_stop = True
+
+    def configure_optimizers(self) -> None:
+        """None: the search is SciPy's, not an optimiser of parameters."""
 
     def search(self, start: Array) -> tuple[Array, list[float]]:
         """Where L-BFGS ends from ``start``, and the loss at the start and after each iteration."""

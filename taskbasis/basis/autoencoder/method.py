@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ from taskbasis.basis.linear_algebra import Array, square_root
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 
-# Who reads a saved basis fits none, and of those who do, only the paper's optimiser needs Lightning.
+# Lightning takes seconds to import, and who reads a saved basis fits none.
 if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
+
     from taskbasis.basis.autoencoder.lbfgs import Starts
 
 CHOICES = {"encoder": ("softmax", "linear"), "decoder": ("linear", "softmax")}
@@ -100,21 +103,21 @@ class Autoencoder:
         return Basis.fitted("ae", self, gram, B, W, history=history)
 
     def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
-        from taskbasis.basis.autoencoder.lbfgs import Search
+        from taskbasis.basis.autoencoder.lbfgs import LbfgsModule
         from taskbasis.basis.autoencoder.objective import Objective
 
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())
         unit = total / T if total > 0 else 1.0
         objective = Objective(square_root(gram.matrix).numpy(), self.M, self.encoder, self.decoder, self.tau)
-        search = Search(
+        module = LbfgsModule(
             objective,
             self._starts(gram),
             bound=gram.spectral_bound(self.M) / unit,
             tolerance=self.tolerance,
             iterations=self.iterations,
         )
-        search.run(1 + self.restarts)
-        return *search.matrices(), tuple(value * unit for value in search.history)
+        _run(module, range(1 + self.restarts))
+        return *module.matrices(), tuple(value * unit for value in module.history)
 
     def _starts(self, gram: Gram) -> Starts:
         """Random logits of scale 1 and τ in turn; as the fourth start those of the closed form, if any."""
@@ -132,10 +135,7 @@ class Autoencoder:
         return start
 
     def _adam(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
-        from torch.utils.data import DataLoader
-
         from taskbasis.basis.autoencoder.adam import ROUND, AdamModule, AdamSettings
-        from taskbasis.trainer import quiet_trainer
 
         generator = torch.Generator().manual_seed(self.seed)
         module = AdamModule(
@@ -155,11 +155,19 @@ class Autoencoder:
             generator=generator,
         )
         full, rest = divmod(self.steps, ROUND)
-        rounds: DataLoader[int] = DataLoader(
-            [ROUND] * full + [rest] * bool(rest),  # type: ignore[arg-type]
-            batch_size=None,
-            generator=torch.Generator(),
-        )
-        quiet_trainer(max_epochs=1).fit(module, rounds)
+        _run(module, [ROUND] * full + [rest] * bool(rest))
         B, W = (matrix.detach().double() for matrix in module.matrices())
         return B, W, tuple(module.history)
+
+
+def _run(module: LightningModule, batches: Sequence[int]) -> None:
+    from torch.utils.data import DataLoader
+
+    from taskbasis.trainer import quiet_trainer
+
+    loader: DataLoader[int] = DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        generator=torch.Generator(),
+    )
+    quiet_trainer(max_epochs=1).fit(module, loader)
