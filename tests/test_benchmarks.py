@@ -61,6 +61,14 @@ def test_tables_of_the_engine(script):
     assert "mergekit 0.1.5" not in script_page.split("measured: begin")[1].split("measured: end")[0]
 
 
+def test_overhead_of_a_sweep(script):
+    out = "benchmarks/results/sweep.json"
+    found = json.loads((script("sweep", "--jobs", "6", "--trackers", "none", "--out", out) / out).read_text())
+    assert found["jobs"] == 6
+    assert found["none"]["memory_end_MiB"] > 0
+    assert found["none"]["stages_per_job_s"] < found["none"]["wall_s"]
+
+
 def test_pretraining_of_the_tiny_model(tmp_path):
     from taskbasis.models.tiny import load_tiny
     from taskbasis.models.tiny.pretrain import main
