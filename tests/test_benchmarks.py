@@ -78,6 +78,14 @@ def test_two_measurements_in_one_folder_are_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_overhead_of_a_sweep(script):
+    out = "benchmarks/results/sweep.json"
+    found = json.loads((script("sweep", "--jobs", "6", "--trackers", "none", "--out", out) / out).read_text())
+    assert found["jobs"] == 6
+    assert found["none"]["memory_end_MiB"] > 0
+    assert found["none"]["stages_per_job_s"] < found["none"]["wall_s"]
+
+
 def test_pretraining_of_the_tiny_model(tmp_path):
     from taskbasis.models.tiny import load_tiny
     from taskbasis.models.tiny.pretrain import main

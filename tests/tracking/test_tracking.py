@@ -139,8 +139,8 @@ class Spy:
     def point(self, *point):
         self.points.append(point)
 
-    def result(self, result, images, basis):
-        assert (basis / "matrices.safetensors").is_file()
+    def result(self, result, images, made):
+        assert (made.basis / "matrices.safetensors").is_file()
         self.results.append((result, images))
 
     def finish(self, exit_code):
