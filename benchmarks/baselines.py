@@ -61,6 +61,12 @@ def dense(base: Path, finetuned: Mapping[str, Path], M: int, out: Path) -> None:
         save_file({name: part.view_as(theta0[name]) for name, part in parts}, out / f"{m:03d}.safetensors")
 
 
+def import_optimiser() -> None:
+    """Import what the Adam steps need, which the published code's own loop would not."""
+    import taskbasis.basis.autoencoder.adam
+    import taskbasis.trainer  # noqa: F401
+
+
 def _encoder(G: Tensor, names: Mapping[str, Path], M: int) -> Tensor:
     gram = Gram((G + G.T).double() / 2, tuple(names))
     with single_threaded():

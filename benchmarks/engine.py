@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -24,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from baselines import dense, loops
+from baselines import dense, import_optimiser, loops
 from checkpoints import SIZES, make_checkpoints, numel
+from filelock import FileLock, Timeout
 from processes import observe, processor
 from safetensors.torch import load_file
 
@@ -38,6 +40,7 @@ from taskbasis.vectors import VectorSet
 from taskbasis.vectors.files import TensorFile
 
 ALPHA = 0.3
+SAMPLED = re.compile(r"resblocks\.0\.|^visual\.(?!transformer)")
 MERGEKIT = "from mergekit.scripts.merge_raw_pytorch import main; main()"
 
 
@@ -104,12 +107,12 @@ def merged_model(job: Job) -> None:
     one.save_models({"merged": job.out / "merged.safetensors"}, job.base, ALPHA)
 
 
-def compress_with(method: str) -> Callable[[Job], None]:
-    """A step that writes a whole basis folder, inputs hashed."""
+def compress_with(method: str, *, hashed: bool = True) -> Callable[[Job], None]:
+    """A step that writes a whole basis folder."""
 
     def step(job: Job) -> None:
         options = {"M": job.M} if method != "Identity" else {}
-        inputs = Inputs(base=job.base, finetuned=job.finetuned)
+        inputs = Inputs(base=job.base, finetuned=job.finetuned, hashed=hashed)
         compress(inputs, getattr(methods, method)(**options), job.out / "basis")
 
     return step
@@ -131,6 +134,7 @@ STEPS: dict[str, Callable[[Job], None]] = {
         f"compress {name}": compress_with(name)
         for name in ("Autoencoder", "Exact", "PCA", "RandomSample", "RandomOrthonormal")
     },
+    "compress Autoencoder, inputs not hashed": compress_with("Autoencoder", hashed=False),
     "in memory, loops": in_memory(loops),
     "in memory, dense": in_memory(dense),
 }
@@ -138,6 +142,8 @@ STEPS: dict[str, Callable[[Job], None]] = {
 
 def work(options: argparse.Namespace) -> None:
     """One step in this process; prints its seconds."""
+    if options.step.startswith("in memory"):
+        import_optimiser()
     start, cpu = time.perf_counter(), time.process_time()
     STEPS[options.step](job_of(options))
     seconds = {"wall": time.perf_counter() - start, "cpu": time.process_time() - cpu}
@@ -198,37 +204,48 @@ def mergekit(job: Job, python: str) -> dict[str, Any]:
     return observe([python, "-c", MERGEKIT, str(path), str(job.out / "mergekit"), "--quiet"])
 
 
-def deviations(job: Job, made: Path) -> dict[str, float]:
-    """Largest relative Frobenius distance, per tensor, of a merged model from dense float64."""
+def deviations(job: Job, made: Path) -> float:
+    """Largest relative Frobenius distance, over samples of every tensor, of a merged model from float64."""
     theta0, tuned = TensorFile(job.base), [TensorFile(path) for path in job.finetuned.values()]
     found, worst = TensorFile(made), 0.0
     for name in theta0.layout:
-        origin = theta0.read(name).double()
-        expected = sum((file.read(name).double() - origin for file in tuned), torch.zeros_like(origin))
+        origin = sample(theta0, name)
+        expected = sum((sample(file, name) - origin for file in tuned), torch.zeros_like(origin))
         expected = expected.mul_(ALPHA).add_(origin)
-        worst = max(worst, float((found.read(name).double() - expected).norm() / expected.norm()))
-    return {"merged model": worst}
+        worst = max(worst, float((sample(found, name) - expected).norm() / expected.norm()))
+    return worst
 
 
 def deviations_of_vectors(job: Job) -> dict[str, float]:
-    """The same for written atoms and reconstructions of the optimal convex basis and of PCA."""
+    """The same for written atoms and reconstructions of the optimal convex basis and of PCA.
+
+    Of the tensors that :data:`SAMPLED` finds alone: the rest would take minutes and show nothing else.
+    """
     worst: dict[str, float] = {}
-    gram = job.vectors.gram()
+    vectors = VectorSet.task_vectors(job.base, job.finetuned, select=SAMPLED)
+    gram = vectors.gram()
     theta0, tuned = TensorFile(job.base), [TensorFile(path) for path in job.finetuned.values()]
     for method in (methods.Exact(M=job.M), methods.PCA(M=job.M)):
         basis = method.fit(gram)
         made = {"atoms": basis.encoder, "reconstructed": basis.reconstruction_coefficients()[:, :1]}
         for kind, C in made.items():
-            files = [TensorFile(path) for path in job.vectors.combine(C).save(job.out).values()]
-            for name in theta0.layout:
-                columns = torch.stack([f.read(name).double() - theta0.read(name).double() for f in tuned])
-                expected = torch.tensordot(C.T, columns, dims=1)
-                found = torch.stack([file.read(name).double() for file in files])
-                distance = (found - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+            clean(job)
+            files = [TensorFile(path) for path in vectors.combine(C).save(job.out).values()]
+            for name in vectors.layout:
+                columns = torch.stack([sample(file, name) - sample(theta0, name) for file in tuned])
+                expected = C.T @ columns
+                found = torch.stack([sample(file, name) for file in files])
+                distance = (found - expected).norm(dim=1) / expected.norm(dim=1)
                 key = f"{kind} {basis.method}"
                 worst[key] = max(worst.get(key, 0.0), float(distance.max()))
-            clean(job)
     return worst
+
+
+def sample(file: TensorFile, name: str) -> torch.Tensor:
+    """Up to 16 stretches of 4096 elements, evenly over a tensor, in float64."""
+    numel = file.layout[name].numel()
+    starts = range(0, numel, max(-(-numel // 16), 4096))
+    return torch.cat([file.elements(name, s, min(s + 4096, numel)) for s in starts]).double()
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -238,6 +255,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if "in memory, loops" in steps:
         make_pickles(job)
     best: dict[str, dict[str, Any]] = {}
+    distances: dict[str, float] = {}
     for turn in range(options.rounds):
         for name in steps:
             warm(job, pickles=name == "in memory, loops")
@@ -246,21 +264,24 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             found = observe([*arguments, "--size", options.size, "--tasks", str(options.tasks)])
             keep(best, name, found)
             print(f"round {turn} {name:28s} {found}", flush=True)
-        for name, found in whole_commands(job, options.mergekit):
+        for name, command, made in whole_commands(job, options.mergekit):
+            warm(job)
+            clean(job)
+            found = command()
             keep(best, name, found)
             print(f"round {turn} {name:28s} {found}", flush=True)
-    return best | {"deviations": accuracy(job, options.mergekit)}
-
-
-def whole_commands(job: Job, python: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Task arithmetic by commands, ours and mergekit's."""
-    warm(job)
+            if turn == options.rounds - 1 and "failed" not in found:
+                distances[name] = deviations(job, made)
+    distances |= deviations_of_vectors(job)
     clean(job)
-    yield "taskbasis.merge", merge_command(job)
+    return best | {"deviations": distances}
+
+
+def whole_commands(job: Job, python: str | None) -> Iterator[tuple[str, Callable[[], dict[str, Any]], Path]]:
+    """Task arithmetic by commands, ours and mergekit's: names, what runs them, and what they make."""
+    yield "taskbasis.merge", lambda: merge_command(job), job.out / "merged.safetensors"
     if python:
-        warm(job)
-        clean(job)
-        yield "mergekit", mergekit(job, python)
+        yield "mergekit", lambda: mergekit(job, python), job.out / "mergekit" / "model.safetensors"
 
 
 def keep(best: dict[str, dict[str, Any]], name: str, found: dict[str, Any]) -> None:
@@ -269,17 +290,6 @@ def keep(best: dict[str, dict[str, Any]], name: str, found: dict[str, Any]) -> N
     for key, value in found.items():
         if isinstance(value, float):
             best[name][key] = (max if key == "anonymous GiB" else min)(old.get(key, value), value)
-
-
-def accuracy(job: Job, python: str | None) -> dict[str, Any]:
-    """How far merged models are from dense float64."""
-    clean(job)
-    merged_model(job)
-    found = {"ours": deviations(job, job.out / "merged.safetensors") | deviations_of_vectors(job)}
-    if python and not mergekit(job, python).get("failed"):
-        found["mergekit"] = deviations(job, job.out / "mergekit" / "model.safetensors")
-    clean(job)
-    return found
 
 
 def main() -> None:
@@ -299,14 +309,21 @@ def main() -> None:
     if options.step:
         work(options)
         return
+    options.folder.mkdir(parents=True, exist_ok=True)
+    load = os.getloadavg()[0]
+    try:
+        with FileLock(options.folder / ".lock", timeout=0):
+            steps = measure(options)
+    except Timeout:
+        parser.error(f"another run measures in {options.folder}; wait for it or choose another --folder")
     result = {
         "size": options.size,
         "numel": numel(options.size),
         "tasks": options.tasks,
         "rounds": options.rounds,
-        "hardware": {"processors": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0]},
+        "hardware": {"processors": os.cpu_count(), "processor": processor(), "load": load},
         "versions": versions() | {"kernel": platform.release().split("-")[0]},
-        "steps": measure(options),
+        "steps": steps,
     }
     out = options.out or Path(f"benchmarks/results/engine-{options.size}-T{options.tasks}.json")
     out.parent.mkdir(parents=True, exist_ok=True)

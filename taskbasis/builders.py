@@ -14,6 +14,7 @@ from taskbasis import parallel
 from taskbasis.basis import PCA, Autoencoder, BasisMethod, ChecksTasks
 from taskbasis.config import Composed
 from taskbasis.data.suite import Suite, TaskSpec, find_tasks
+from taskbasis.devices import visible_gpus
 from taskbasis.errors import ConfigError
 from taskbasis.importers.published import FolderSource, FusionBench, ModelSource, PublishedBasis, TallMasks
 from taskbasis.merging import MergeMethod
@@ -50,7 +51,6 @@ class Plan:
     control_threshold: Fraction
     batch_size: int
     compute: Compute
-    workers: int
 
 
 def build_plan(composed: Composed) -> Plan:
@@ -76,7 +76,6 @@ def build_plan(composed: Composed) -> Plan:
         raise ConfigError(f"evaluation.batch_size={config.evaluation.batch_size}: must be 1 or more")
     clip: ClipModel = instantiate(config.model)
     suite = _suite(config, clip)
-    compute = _compute(config.trainer)
     tasks = _tasks(suite, config)
     basis: BasisMethod = instantiate(config.basis)
     if isinstance(basis, ChecksTasks):
@@ -96,8 +95,7 @@ def build_plan(composed: Composed) -> Plan:
         protocols=tuple(config.evaluation.protocols),
         control_threshold=_threshold(config.evaluation.control_threshold),
         batch_size=config.evaluation.batch_size,
-        compute=compute,
-        workers=_workers(config.trainer.workers, compute),
+        compute=_compute(config.trainer),
     )
 
 
@@ -135,33 +133,51 @@ def _threshold(value: float) -> Fraction:
 
 
 def _compute(trainer: Any) -> Compute:
-    import torch
-
-    accelerator = trainer.accelerator
-    if accelerator == "auto":
-        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
-    if accelerator not in ("cpu", "gpu"):
-        raise ConfigError(f"trainer.accelerator={accelerator!r}: accepted are auto, cpu, gpu")
-    if accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("trainer.accelerator=gpu: no GPU is visible here; trainer=cpu or trainer=auto")
+    accelerator = _accelerator(trainer.accelerator)
     if trainer.precision not in PRECISIONS:
         raise ConfigError(f"trainer.precision={trainer.precision!r}: accepted are {', '.join(PRECISIONS)}")
     if trainer.threads < 1:
         raise ConfigError(f"trainer.threads={trainer.threads}: must be 1 or more")
-    if trainer.devices != 1:
-        raise ConfigError(
-            f"trainer.devices={trainer.devices}: a job runs on one device; "
-            "give each job of a sweep its own with CUDA_VISIBLE_DEVICES"
-        )
+    workers = _workers(trainer, accelerator)
+    # Beside a GPU the processors have nothing to do but to decode; without one they train.
+    idle = parallel.default_workers() // (workers * trainer.devices) if accelerator == "gpu" else 0
     return Compute(
         accelerator=accelerator,
         devices=trainer.devices,
+        workers=workers,
         precision=trainer.precision,
         threads=trainer.threads,
         compile=trainer.compile,
-        loader_workers=trainer.loader_workers,
+        loader_workers=idle if trainer.loader_workers is None else trainer.loader_workers,
         save_every=trainer.save_every,
     )
+
+
+def _accelerator(wanted: str) -> str:
+    import torch
+
+    if wanted not in ("auto", "cpu", "gpu"):
+        raise ConfigError(f"trainer.accelerator={wanted!r}: accepted are auto, cpu, gpu")
+    if wanted == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator=gpu: no GPU is visible here; trainer=cpu or trainer=auto")
+    if wanted == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def _workers(trainer: Any, accelerator: str) -> int:
+    """Processes of a job: each has its own devices, as long as there are enough."""
+    gpu = accelerator == "gpu"
+    there = len(visible_gpus()) if gpu else parallel.processors()
+    kind = "GPUs" if gpu else "processors"
+    if not 1 <= trainer.devices <= there:
+        raise ConfigError(
+            f"trainer.devices={trainer.devices}: must be between 1 and {there}, the {kind} that are here"
+        )
+    if trainer.workers is not None and trainer.workers < 1:
+        raise ConfigError(f"trainer.workers={trainer.workers}: must be 1 or more, or null for all {kind}")
+    share = there // parallel.jobs_at_once() // trainer.devices
+    return int(trainer.workers or max(1, share))
 
 
 def _imported(checkpoints: DictConfig) -> ModelSource | None:
@@ -200,9 +216,3 @@ def _recipe(finetune: DictConfig) -> Recipe:
     if any(not isinstance(n, int) or isinstance(n, bool) for n in numbers if n is not None):
         raise ConfigError(f"finetune.epochs={epochs!r}: accepted are null, a number, or a number by task")
     return Recipe(**known)
-
-
-def _workers(wanted: int | None, compute: Compute) -> int:
-    if wanted is not None and wanted < 1:
-        raise ConfigError(f"trainer.workers={wanted}: must be 1 or more, or null for all processors")
-    return wanted or (1 if compute.accelerator == "gpu" else parallel.default_workers())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from taskbasis.command import progress_bars, run_hydra
+from taskbasis.command import heavy_imports, progress_bars, run_hydra
 from taskbasis.config import checked, register_schema, resolve_M
 from taskbasis.errors import ConfigError
 
@@ -51,11 +51,12 @@ def run(config: DictConfig) -> Basis:
     Raises:
         TaskbasisError: naming the key, file or tensor at fault; no basis is written then.
     """
-    from rich.console import Console
+    with heavy_imports():
+        from rich.console import Console
 
-    from taskbasis.checkpoints import Inputs, named_checkpoints, refuse_to_replace
-    from taskbasis.show import basis_table
-    from taskbasis.targets import build
+        from taskbasis.checkpoints import Inputs, named_checkpoints, refuse_to_replace
+        from taskbasis.show import basis_table
+        from taskbasis.targets import build
 
     config = checked(config, CompressConfig)
     if config.precision not in ("float32", "float64"):
@@ -117,15 +118,18 @@ def compress(
     vectors = VectorSet.task_vectors(inputs.base, inputs.finetuned, select=select.rule)
     sources = method.sources(vectors) if isinstance(method, NeedsSources) else vectors
     with ThreadPoolExecutor(1) as beside:
-        # Hashing waits for the processor's own instructions, so it fills the gaps of the other pass.
+        # Needed last, hashes fill whatever both passes and the fit leave of the processors.
         described = beside.submit(describe_inputs, inputs, vectors, out)
         gram = sources.gram(
             precision=inputs.precision, device=inputs.device, threads=inputs.threads, progress=reading
         )
         with single_threaded():
             basis = method.fit(gram)
-        facts = {"inputs": described.result(), "gram": gram.matrix.tolist()}
-    basis.save(out, sources, dtype=dtype, facts=facts, progress=writing)
+
+        def facts() -> dict[str, Any]:
+            return {"inputs": described.result(), "gram": gram.matrix.tolist()}
+
+        basis.save(out, sources, dtype=dtype, facts=facts, progress=writing)
     return basis
 
 

@@ -293,14 +293,15 @@ def number_of_tasks(config: DictConfig) -> int:
 
 
 def shrink(config: DictConfig) -> None:
-    """The smoke form of a run: the same path with at most 2 tasks, 2 atoms and 20 training steps."""
+    """The smoke form of a run: the same path with at most 2 tasks, their share of M, and 20 steps."""
+    T = number_of_tasks(config)
     if config.tasks is not None:
         config.tasks = config.tasks[:2]
     config.scenario.size = min(2, config.scenario.size)
     config.finetune.max_steps = min(20, config.finetune.max_steps or 20)
     if isinstance(config.M, int):
-        # Two tasks have one centred principal component.
-        config.M = min(1 if config.basis.get("center") else 2, config.M)
+        # An M that is possible for all tasks is then possible for two, and one that is not stays so.
+        config.M = min(config.M, max(1, config.M * number_of_tasks(config) // max(1, T)))
 
 
 def quote_numbers(arguments: Sequence[str]) -> list[str]:

@@ -148,7 +148,7 @@ def zeroshot(plan: Plan, names: Sequence[str]) -> dict[str, float]:
         bench.request("zero-shot", task.name, task=task.name, split="test", weights=weights) for task in tasks
     ]
     scoring = Scoring(plan.store, plan.clip, plan.batch_size, plan.compute)
-    with workers(plan.workers, plan.compute.threads, lambda event: None) as pool:
+    with workers(plan.compute.workers, plan.compute.threads, lambda event: None) as pool:
         counts = scoring.scores(requests, pool)
     return {task.name: 100 * float(count.top1) for task, (count,) in zip(tasks, counts, strict=True)}
 

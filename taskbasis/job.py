@@ -129,7 +129,8 @@ def _carry_out(
 
 
 def _run(plan: Plan, clock: Clock, reporter: Reporter) -> Outcome:
-    with workers(plan.workers, plan.compute.threads, reporter) as pool:
+    compute = plan.compute
+    with workers(compute.workers, compute.threads, reporter, apart=compute.devices > 1) as pool:
         outcome = run_pipeline(plan, pool, clock)
     basis = outcome.compressed.basis
     for step, loss in enumerate(basis.history):
@@ -181,7 +182,7 @@ def redactor_of(job: Composed) -> Redactor:
     paths, given = job.config.paths, {"checkpoints": job.config.checkpoints.root}
     if "weights" in job.config.model:
         given["weights"] = job.config.model.weights
-    folders = {"data": paths.data, "store": paths.store, "runs": paths.runs}
+    folders = {"root": paths.root, "data": paths.data, "store": paths.store, "runs": paths.runs}
     return Redactor(folders | {name: path for name, path in given.items() if path is not None})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from taskbasis.command import progress_bars, run_hydra
+from taskbasis.command import heavy_imports, progress_bars, run_hydra
 from taskbasis.config import checked
 from taskbasis.errors import ConfigError
 
@@ -32,10 +32,11 @@ def run(config: DictConfig) -> Path:
     Raises:
         TaskbasisError: naming the key, file or tensor at fault; nothing is written then.
     """
-    import torch
-    from rich.console import Console
+    with heavy_imports():
+        import torch
+        from rich.console import Console
 
-    from taskbasis.checkpoints import copy_companions, weights_path
+        from taskbasis.checkpoints import copy_companions, weights_path
 
     config = checked(config, KEYS)
     alpha, dtype, shard = _number("alpha", config.alpha), _dtype(config.dtype), _bytes(config.shard)

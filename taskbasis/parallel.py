@@ -67,10 +67,12 @@ class Workers:
         count: number of processes; 1 computes in this one.
         threads: threads of each process.
         report: receives the progress that functions report.
+        apart: compute in another process even if it is one, so that functions can hand ``report`` on to
+            processes that they start.
     """
 
-    def __init__(self, count: int, threads: int, report: Report) -> None:
-        self.count, self.threads, self.report = count, threads, report
+    def __init__(self, count: int, threads: int, report: Report, *, apart: bool = False) -> None:
+        self.count, self.threads, self.report, self.apart = count, threads, report, apart
         self._pool: ProcessPoolExecutor | None = None
         self._events: Any = None
         self._listener: threading.Thread | None = None
@@ -82,7 +84,7 @@ class Workers:
         Raises:
             TaskbasisError: the first error of any item (the others are cancelled), or if a process died.
         """
-        if self.count == 1 or len(items) <= 1:
+        if not self.apart and min(self.count, len(items)) <= 1:
             return [function(item, self.report) for item in items]
         if self._pool is None:
             self._start()
@@ -136,9 +138,9 @@ class Workers:
 
 
 @contextmanager
-def workers(count: int, threads: int, report: Report) -> Iterator[Workers]:
+def workers(count: int, threads: int, report: Report, *, apart: bool = False) -> Iterator[Workers]:
     """Workers that are stopped at the end of the block, and at once if it is left by an error."""
-    pool = Workers(count, threads, report)
+    pool = Workers(count, threads, report, apart=apart)
     try:
         yield pool
     except BaseException:

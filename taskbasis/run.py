@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from taskbasis import parallel
-from taskbasis.command import run_hydra
+from taskbasis.command import heavy_imports, run_hydra
 from taskbasis.config import ENTRY, Composed, composed, register_schema
 from taskbasis.sweeps.launch import closing_sweep, optimises
 
@@ -29,7 +29,8 @@ def run(job: Composed) -> dict[str, Any]:
             ``result.json`` with ``status: failed`` (unless the folder itself was the trouble).
     """
     parallel.warm_up()
-    from taskbasis.job import execute
+    with heavy_imports():
+        from taskbasis.job import execute
 
     return execute(job).result
 
@@ -45,8 +46,9 @@ def _job(config: DictConfig) -> float | None:
         run(compose())
         return None
     parallel.warm_up()
-    from taskbasis.sweeps.journal import Journal
-    from taskbasis.sweeps.member import run_member
+    with heavy_imports():
+        from taskbasis.sweeps.journal import Journal
+        from taskbasis.sweeps.member import run_member
 
     journal = Journal(Path(hydra_config.sweep.dir))
     return run_member(

@@ -8,27 +8,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
 
-from taskbasis.parallel import default_workers
+from taskbasis.devices import own_gpus
+
+_NOT_FOR_USERS = (
+    "does not have many workers",
+    "LeafSpec.*is deprecated",
+    "in eval mode at the start of training",
+    "will run with no optimizer",
+    "dataloader is not resumable",
+    "`srun` command is available",
+    "is smaller than the logging interval",
+)
+"""Warnings of Lightning that nothing follows from here."""
 
 
 def quiet_trainer(
-    *, accelerator: str = "cpu", devices: int | str = 1, precision: str = "32-true", **options: Any
+    *, accelerator: str = "cpu", devices: int | list[int] = 1, precision: str = "32-true", **options: Any
 ) -> Trainer:
     """A Lightning trainer without logger, checkpoints, progress bar, summary and start-up messages.
 
     Results, progress and records are ours to write (see ``taskbasis.tracking``); ``options`` go to
     ``lightning.pytorch.Trainer``.
     """
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-    warnings.filterwarnings("ignore", message=".*will run with no optimizer.*")
-    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    _be_quiet()
     return Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -42,6 +46,25 @@ def quiet_trainer(
     )
 
 
+class Together(DDPStrategy):
+    """Several devices, each with a process that begins as quietly as this one."""
+
+    def __init__(self) -> None:
+        super().__init__(start_method="spawn")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a new process."""
+        super().__setstate__(state)
+        _be_quiet()
+
+
+def _be_quiet() -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in _NOT_FOR_USERS:
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Compute:
     """Where and how exactly numbers are computed."""
@@ -49,14 +72,17 @@ class Compute:
     accelerator: str = "cpu"
     """Lightning's name: ``cpu``, ``gpu`` or ``auto``; recorded, never part of a key."""
     devices: int = 1
+    """On which each batch of fine-tuning is computed together; scores are computed on one."""
+    workers: int = 1
+    """Processes of a job, each with devices of its own; never part of a key."""
     precision: str = "32-true"
     """Lightning's name, such as ``32-true`` or ``bf16-mixed``."""
     threads: int = 1
     """Threads of each process on the CPU; they change the order of sums, so they are part of keys."""
     compile: bool = False
     """Whether image encoders are compiled for fine-tuning."""
-    loader_workers: int | None = None
-    """Processes that decode training images ahead of the device; None: all processors beside a GPU."""
+    loader_workers: int = 0
+    """Processes that decode training images ahead of each device."""
     save_every: int = 500
     """Optimizer steps after which the state of an unfinished fine-tuning is written; 0 never writes it."""
 
@@ -67,12 +93,19 @@ class Compute:
 
     def loaders(self, *, in_memory: bool) -> int:
         """Processes that decode training images, which those in memory do not need."""
-        if in_memory:
-            return 0
-        if self.loader_workers is None:
-            return default_workers() if self.accelerator == "gpu" else 0
-        return self.loader_workers
+        return 0 if in_memory else self.loader_workers
 
     def trainer_options(self) -> dict[str, Any]:
-        """Arguments for :func:`quiet_trainer`."""
-        return {"accelerator": self.accelerator, "devices": self.devices, "precision": self.precision}
+        """Arguments for :func:`quiet_trainer`, to compute on one device."""
+        return self._options(1)
+
+    def training_options(self) -> dict[str, Any]:
+        """Arguments for :func:`quiet_trainer`, to train on all devices together."""
+        if self.devices == 1:
+            return self._options(1)
+        # The data module gives each device its share of a batch; Lightning's sampler would share whole ones.
+        return self._options(self.devices) | {"strategy": Together(), "use_distributed_sampler": False}
+
+    def _options(self, devices: int) -> dict[str, Any]:
+        which = own_gpus(self.devices)[:devices] if self.accelerator == "gpu" else devices
+        return {"accelerator": self.accelerator, "devices": which, "precision": self.precision}

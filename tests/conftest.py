@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import vision_formats as formats
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -92,26 +93,5 @@ def run_own(run_small, own_store):
 @pytest.fixture(scope="session")
 def small_clip(tmp_path_factory):
     """A model folder of open_clip: a small CLIP of random weights on images of 64 pixels."""
-    import open_clip
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("models") / "small-clip"
-    folder.mkdir()
-    config = {
-        "embed_dim": 32,
-        "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-    }
-    preprocess = {
-        "mean": list(open_clip.OPENAI_DATASET_MEAN),
-        "std": list(open_clip.OPENAI_DATASET_STD),
-        "interpolation": "bicubic",
-        "resize_mode": "shortest",
-    }
-    content = {"model_cfg": config, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(content))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = open_clip.CLIP(**config)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
+    vision = {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32}
+    return formats.random_clip(tmp_path_factory.mktemp("models") / "small-clip", 32, vision)

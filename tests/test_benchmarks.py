@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.e2e
@@ -55,9 +56,10 @@ def test_tables_of_the_engine(script):
     folder = script("engine", "--folder", "checkpoints", *small, "--out", out)
     found = json.loads((folder / out).read_text())["steps"]
     assert {*steps, "taskbasis.merge", "deviations"} == set(found)
-    assert max(found["deviations"]["ours"].values()) < 1e-6
+    assert max(found["deviations"].values()) < 1e-6
     script_page = (script("engine_page") / "docs" / "performance.md").read_text()
     assert "| Gram matrix |" in script_page
+    assert "| Gram matrix / floor |" in script_page
     assert "mergekit 0.1.5" not in script_page.split("measured: begin")[1].split("measured: end")[0]
 
 
@@ -67,6 +69,21 @@ def test_overhead_of_a_sweep(script):
     assert found["jobs"] == 6
     assert found["none"]["memory_end_MiB"] > 0
     assert found["none"]["stages_per_job_s"] < found["none"]["wall_s"]
+
+
+def test_two_measurements_in_one_folder_are_refused(tmp_path):
+    with FileLock(tmp_path / ".lock"):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "benchmarks" / "engine.py"), "--folder", str(tmp_path)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode != 0
+    assert f"another run measures in {tmp_path}" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_pretraining_of_the_tiny_model(tmp_path):

@@ -155,7 +155,9 @@ def test_none_ignores_M():
 @pytest.mark.parametrize("form", ["+smoke=true", "smoke=true"])
 def test_smoke_keeps_the_path_and_shrinks_the_work(form):
     config = compose(["scenario=14", "M=4", form]).config
-    assert (config.scenario.size, config.M, config.finetune.max_steps) == (2, 2, 20)
+    assert (config.scenario.size, config.M, config.finetune.max_steps) == (2, 1, 20)
+    shares = {M: compose(["scenario=8", f"M={M}", form]).config.M for M in (0, 1, 4, 7, 8, 12, "T", "T/4")}
+    assert shares == {0: 0, 1: 1, 4: 1, 7: 1, 8: 2, 12: 3, "T": 2, "T/4": 1}
 
 
 def test_where_and_how_a_run_is_carried_out_is_not_part_of_its_identity():
@@ -188,7 +190,8 @@ def test_composing_imports_no_torch(command, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("trainer.devices=2", r"trainer.devices=2: a job runs on one device"),
+        ("trainer.devices=200", r"trainer.devices=200: must be between 1 and \d+, the processors"),
+        ("trainer.workers=0", r"trainer.workers=0: must be 1 or more, or null for all processors"),
         ("trainer.precision=bf17", r"trainer.precision='bf17': accepted are 32-true, bf16-mixed"),
         (
             "finetune.epochs=often",

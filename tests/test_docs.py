@@ -104,7 +104,7 @@ def test_the_k_means_example_runs_as_written(tmp_path, command):
     path = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = command(*arguments, "+smoke=true", "tracker=none", cwd=tmp_path, environment=path)
     assert done.returncode == 0, done.stderr
-    assert "basis kmeans, M = 2 of T = 2" in " ".join(done.stdout.split())
+    assert "basis kmeans, M = 1 of T = 2" in " ".join(done.stdout.split())
 
 
 def test_commands_on_checkpoints_are_those_of_their_page_which_are_carried_out():

@@ -1,4 +1,4 @@
-"""Small datasets in the true on-disk formats: what the archives of the twenty tasks and their control hold.
+"""Small datasets in the true on-disk formats of the twenty tasks and their control, and small models.
 
 Pictures are noise around a brightness that follows the label, so that classes can be told apart.
 """
@@ -10,8 +10,11 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import open_clip
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 
 TASKS = Path(__file__).resolve().parents[1] / "taskbasis" / "data" / "vision" / "tasks"
 
@@ -345,3 +348,26 @@ def all_of_them(root):
     hub(root, "Jeneral/fer-2013", names, sizes, image="img_bytes", label="labels", binary=True, channels=None)
     names = [f"{name}, {i}" for i, name in enumerate(described("ImageNet")["classes"])]
     hub(root, "ILSVRC/imagenet-1k", names, {"validation": 60})
+
+
+def random_clip(folder, embed_dim, vision):
+    """A model folder of open_clip: random weights, an image side as it is told and a small text side."""
+    folder.mkdir()
+    config = {
+        "embed_dim": embed_dim,
+        "vision_cfg": vision,
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    preprocess = {
+        "mean": list(open_clip.OPENAI_DATASET_MEAN),
+        "std": list(open_clip.OPENAI_DATASET_STD),
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    content = {"model_cfg": config, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.CLIP(**config)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder

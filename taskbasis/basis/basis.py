@@ -160,7 +160,7 @@ class Basis:
         vectors: VectorSet | None = None,
         *,
         dtype: str = "float32",
-        facts: Mapping[str, Any] | None = None,
+        facts: storage.Facts | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write a folder that :meth:`load` reads (see :mod:`taskbasis.basis.storage`); its path.
@@ -170,7 +170,8 @@ class Basis:
             vectors: the source columns (the task vectors), or the atoms of this basis as they were read
                 from another folder; None writes the matrices alone, as for a basis that is drawn again.
             dtype: how atoms are stored: ``float32``, ``bfloat16`` or ``float16``.
-            facts: what else the description should say, such as where the checkpoints came from.
+            facts: what else the description should say, such as where the checkpoints came from; called
+                when the vectors are written.
             progress: called with the elements of a vector that are written and that there are.
 
         Raises:
@@ -183,11 +184,12 @@ class Basis:
         named = {"encoder": self.encoder, "decoder": self.decoder, "offset": self.offset}
         storage.write_folder(
             Path(folder),
-            description=description | dict(facts or {}),
+            description=description,
             matrices={name: matrix for name, matrix in named.items() if matrix is not None},
             vectors=None if vectors is None or self.drawn_again else self._stored(vectors),
             numel=None if vectors is None else vectors.numel,
             dtype=dtype,
+            facts=facts,
             progress=progress,
         )
         return Path(folder)

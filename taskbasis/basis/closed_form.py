@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linprog, nnls
 from torch import Tensor
 
 from taskbasis.basis.linear_algebra import leading_eigenvectors
@@ -78,6 +77,9 @@ def interior_point(space: Tensor) -> Tensor | None:
     Args:
         space: orthonormal columns, shape (T, k).
     """
+    # SciPy takes longer to import than most commands need for anything else that is not torch.
+    from scipy.optimize import linprog
+
     S = space.numpy()
     support = np.abs(S).max(axis=1) > 0
     k = S.shape[1]
@@ -104,6 +106,8 @@ def cone_projection(G: Tensor, space: Tensor) -> Tensor | None:
     columns S, its dual is the non-negative least-squares problem min ‖H^(-1/2)(Sᵀμ + SᵀG1)‖ over μ ≥ 0,
     and x = S·H⁻¹(Sᵀμ + SᵀG1).
     """
+    from scipy.optimize import nnls
+
     H = space.T @ G @ space
     values, vectors = torch.linalg.eigh(H)
     values = values.clamp_min(1e-10 * float(values[-1]))

@@ -11,7 +11,7 @@ Layout::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from taskbasis.vectors.passes import Progress
 from taskbasis.vectors.vectorset import BASIS_DESCRIPTION, BASIS_FORMAT, VectorSet
 
 MATRICES, OFFSET = "matrices.safetensors", "offset"
+Facts = Callable[[], Mapping[str, Any]]
+"""Asked for when the vectors are written, so that what takes long can be found out meanwhile."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -44,6 +46,7 @@ def write_folder(
     vectors: VectorSet | None,
     numel: int | None,
     dtype: str,
+    facts: Facts | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write the folder of a basis, whole or not at all; an existing one is replaced.
@@ -55,6 +58,7 @@ def write_folder(
         vectors: the columns to store, named as their files will be; None stores none.
         numel: elements of a vector, if known.
         dtype: how vectors are stored, one of :data:`DTYPES`.
+        facts: what else the description should say.
         progress: called with the elements of a vector that are written and that there are.
 
     Raises:
@@ -68,12 +72,14 @@ def write_folder(
         save_file(
             {name: matrix.clone().contiguous() for name, matrix in matrices.items()}, temporary / MATRICES
         )
+        hashes: dict[Path, str] = {}
         if vectors is not None:
-            vectors.save(temporary, DTYPES[dtype], progress=progress)
-        files = describe_files(temporary)
+            vectors.save(temporary, DTYPES[dtype], progress=progress, sha256=hashes)
+        files = describe_files(temporary, hashes)
         head = {"format": BASIS_FORMAT, "dtype": dtype, "numel": numel, "files": files}
-        write_json(temporary / BASIS_DESCRIPTION, head | dict(description))
-        write_text(temporary / "README.md", basis_card(head | dict(description)))
+        whole = head | dict(description) | dict(facts() if facts else {})
+        write_json(temporary / BASIS_DESCRIPTION, whole)
+        write_text(temporary / "README.md", basis_card(whole))
 
 
 def read_folder(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from taskbasis.errors import ImporterError
-from taskbasis.vectors.writer import Entry, TensorWriter
+from taskbasis.vectors.shard import Entry
+from taskbasis.vectors.writer import TensorWriter
 
 
 @dataclass(frozen=True)

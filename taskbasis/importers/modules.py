@@ -6,7 +6,7 @@ with QuickGELU in a model with GELU are silently wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,17 @@ def import_module(path: Path, root: Inert) -> Checkpoint:
 
 def _tensors(path: Path, module: Any, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
     """Parameters and persistent buffers of a pickled module and those within it, in its own order."""
-    state = _state(path, module)
     if depth > _DEPTH:
         raise ImporterError(f"{path}: modules are nested more than {_DEPTH} deep at {prefix[:80]!r}")
-    skipped = state.get("_non_persistent_buffers_set", set())
+    skipped = _not_persistent(path, module)
     for kind in ("_parameters", "_buffers"):
-        for name, tensor in state.get(kind, {}).items():
+        for name, tensor in _named(path, module, kind).items():
             if tensor is None or (kind == "_buffers" and name in skipped):
                 continue
             if not isinstance(tensor, Tensor):
                 raise ImporterError(f"{path}: {prefix}{name} is {type(tensor).__name__}, not a tensor")
             yield prefix + name, tensor
-    for name, child in state.get("_modules", {}).items():
+    for name, child in _named(path, module, "_modules").items():
         if child is not None:
             yield from _tensors(path, child, f"{prefix}{name}.", depth + 1)
 
@@ -61,6 +60,23 @@ def _state(path: Path, module: Any) -> Mapping[str, Any]:
     if not isinstance(module, Inert) or not isinstance(module.state, Mapping):
         raise ImporterError(f"{path}: {str(type(module).__name__)[:80]} where a pickled module should be")
     return module.state
+
+
+def _named(path: Path, module: Any, kind: str) -> Mapping[str, Any]:
+    """What a module has of a kind, by name; nothing if the kind is not there."""
+    found = _state(path, module).get(kind, {})
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise ImporterError(
+            f"{path}: {kind} of a {module.NAME} is {type(found).__name__}, not tensors by name"
+        )
+    return found
+
+
+def _not_persistent(path: Path, module: Any) -> Collection[str]:
+    found = _state(path, module).get("_non_persistent_buffers_set", set())
+    if not isinstance(found, Collection) or isinstance(found, str):
+        raise ImporterError(f"{path}: the buffers of a {module.NAME} are not known to be persistent or not")
+    return found
 
 
 def _quick_gelu(path: Path, root: Inert) -> bool:
@@ -79,7 +95,7 @@ def _quick_gelu(path: Path, root: Inert) -> bool:
 
 def _classes(path: Path, module: Any, depth: int) -> Iterator[str]:
     yield module.NAME.rsplit(".", 1)[-1]
-    children = _state(path, module).get("_modules", {})
+    children = _named(path, module, "_modules")
     # Text sides may have another activation, and are no part of the image encoder.
     if depth <= 1 and "visual" in children:
         children = {"visual": children["visual"]}

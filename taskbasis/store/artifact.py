@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,17 @@ class Artifact:
         return str(self.manifest["files"][name]["sha256"])
 
 
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name, sha256 and size in bytes of every file below ``folder`` but the manifest."""
+def describe_files(folder: Path, known: Mapping[Path, str] | None = None) -> dict[str, dict[str, Any]]:
+    """Name, sha256 and size in bytes of every file below ``folder`` but the manifest.
+
+    Files whose hashes are ``known``, as from writing them, are not read.
+    """
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    hashes = dict(known or {})
+    hashes |= files_sha256([path for path in paths if path not in hashes])
     return {
-        path.relative_to(folder).as_posix(): {"sha256": sha256, "size": path.stat().st_size}
-        for path, sha256 in files_sha256(paths).items()
+        path.relative_to(folder).as_posix(): {"sha256": hashes[path], "size": path.stat().st_size}
+        for path in paths
     }
 
 

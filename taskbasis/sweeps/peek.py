@@ -52,7 +52,7 @@ def missing_of_basis(plan: Plan, models: Models) -> str | None:
 
 
 def _peeking(plan: Plan) -> Plan:
-    return replace(plan, store=Peek(plan.store.root), workers=1)
+    return replace(plan, store=Peek(plan.store.root), compute=replace(plan.compute, workers=1))
 
 
 def _nobody() -> Workers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -49,6 +49,13 @@ class TrainingSteps(Dataset[tuple[Tensor, Tensor, Tensor]]):
         )
         self.per_epoch = -(-len(images) // batch_size)
 
+    def on(self, rank: int, world: int) -> TrainingSteps:
+        """The same steps as one of ``world`` devices sees them."""
+        share = replace(self.share, rank=rank, world=world)
+        return TrainingSteps(
+            self.images, batch_size=self.batch_size, steps=self.steps, seed=self.seed, share=share
+        )
+
     def __len__(self) -> int:
         return self.steps * self.share.accumulate
 
@@ -73,7 +80,7 @@ class TrainingSteps(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 class FinetuneData(LightningDataModule):
-    """Feeds :class:`TrainingSteps` to a trainer, one item per batch.
+    """Feeds :class:`TrainingSteps` to a trainer, one item per batch, to each device its share.
 
     Args:
         steps: the items.
@@ -87,10 +94,13 @@ class FinetuneData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:
         """The items in order."""
+        steps = self.steps
+        if self.trainer is not None:
+            steps = steps.on(self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
-            self.steps,
+            steps,
             batch_size=None,
-            sampler=_From(self.start, len(self.steps)),
+            sampler=_From(self.start, len(steps)),
             num_workers=self.loader_workers,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),

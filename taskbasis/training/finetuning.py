@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file, save_file
+from torch.multiprocessing.spawn import ProcessException
 
 from taskbasis.data.suite import Suite, TaskSpec
+from taskbasis.errors import TrainingError
 from taskbasis.models.clip import ClipModel, image_encoder
 from taskbasis.models.stages import ENCODER, HEAD
 from taskbasis.parallel import Begin, Progress, Report, Workers
@@ -104,22 +109,23 @@ def _train(
     encoder = image_encoder(job.clip).train()
     encoder.load_state_dict(load_file(job.theta0.file(ENCODER)))
     head = load_file(job.head.file(HEAD))["weight"]
-    if job.compute.compile:
-        encoder.visual.compile()
-    module = FineTuner(encoder, head, job.recipe, steps=batches.steps, task=job.task.name)
+    module = FineTuner(
+        encoder, head, job.recipe, steps=batches.steps, task=job.task.name, compiled=job.compute.compile
+    )
     if done := steps_done(state):
         _log.info("%s: going on after %d of %d steps", job.task.name, done, batches.steps)
     trainer = quiet_trainer(
-        **job.compute.trainer_options(),
+        **job.compute.training_options(),
         max_steps=batches.steps,
         gradient_clip_val=job.recipe.grad_clip or None,
         accumulate_grad_batches=job.recipe.accumulate,
-        callbacks=[_StepProgress(report), KeepState(state, job.compute.save_every)],
+        callbacks=[_Beside(job.compute.threads, report), KeepState(state, job.compute.save_every)],
         plugins=[TensorCheckpointIO()],
     )
     start = done * job.recipe.accumulate
     data = FinetuneData(batches, job.compute.loaders(in_memory=batches.images.in_memory), start)
-    trainer.fit(module, data, ckpt_path=str(state) if done else None)
+    with _explained(job.task.name):
+        trainer.fit(module, data, ckpt_path=str(state) if done else None)
     save_file({k: v.float().cpu().contiguous() for k, v in encoder.state_dict().items()}, folder / ENCODER)
     return {
         "task": job.task.name,
@@ -131,11 +137,30 @@ def _train(
     }
 
 
-class _StepProgress(Callback):
-    def __init__(self, report: Report) -> None:
-        self._report = report
+@contextmanager
+def _explained(task: str) -> Iterator[None]:
+    """Errors of the processes of several devices, which arrive as text."""
+    try:
+        yield
+    except ProcessException as error:
+        last = str(error).strip().splitlines()[-1]
+        raise TrainingError(
+            last.split("TrainingError: ")[-1] if "TrainingError" in last else f"fine-tuning {task!r}: {last}"
+        ) from error
+
+
+class _Beside(Callback):
+    """Progress, and the number of threads, which the processes of several devices have to be told again."""
+
+    def __init__(self, threads: int, report: Report) -> None:
+        self._threads, self._report = threads, report
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        torch.set_num_threads(self._threads)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         assert isinstance(module, FineTuner)
+        if not trainer.is_global_zero:
+            return
         values = {"loss": module.last_loss}
         self._report(Progress(STAGE, module.task, trainer.global_step, module.steps, values))

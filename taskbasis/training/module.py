@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -22,15 +23,38 @@ class FineTuner(LightningModule):
         recipe: how to train.
         steps: length of the run in optimizer steps.
         task: name for messages.
+        compiled: whether to compile the image encoder.
     """
 
     head: Tensor
+    loss: Tensor
+    """Of the last batch, the mean over devices; a buffer, so that it comes back from their processes."""
 
-    def __init__(self, encoder: ImageEncoder, head: Tensor, recipe: Recipe, *, steps: int, task: str) -> None:
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        head: Tensor,
+        recipe: Recipe,
+        *,
+        steps: int,
+        task: str,
+        compiled: bool = False,
+    ) -> None:
         super().__init__()
         self.encoder, self.recipe, self.steps, self.task = encoder, recipe, steps, task
+        self._compiled = compiled
         self.register_buffer("head", head, persistent=False)
-        self.last_loss = float("nan")
+        self.register_buffer("loss", torch.tensor(float("nan")))
+
+    @property
+    def last_loss(self) -> float:
+        """The loss of the last batch."""
+        return float(self.loss)
+
+    def setup(self, stage: str) -> None:
+        """Compile where training goes on, since what is compiled cannot be sent to another process."""
+        if self._compiled:
+            self.encoder.visual.compile()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape (N, C)."""
@@ -45,8 +69,9 @@ class FineTuner(LightningModule):
         """
         images, labels, weight = batch
         loss = nn.functional.cross_entropy(self(images), labels) * weight
-        self.last_loss = float(loss.detach())
-        if not torch.isfinite(loss):
+        # Reduced over devices, so that all of them stop where the loss of one is not finite.
+        self.loss.copy_(self.trainer.strategy.reduce(loss.detach(), reduce_op="mean"))
+        if not math.isfinite(self.last_loss):
             raise TrainingError(
                 f"fine-tuning {self.task!r}: the loss is {self.last_loss} at step {self.global_step} of "
                 f"{self.steps}; a lower finetune.lr or trainer.precision=32-true may help"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from taskbasis.vectors.columns import Columns, blame
 from taskbasis.vectors.files import TensorFile
 from taskbasis.vectors.layout import Chunk, cut
 from taskbasis.vectors.passes import Pass, Scratch
-from taskbasis.vectors.writer import SUFFIX, Entry, TensorWriter
+from taskbasis.vectors.shard import Entry
+from taskbasis.vectors.writer import SUFFIX, TensorWriter
 
 
 def stream(
@@ -53,20 +55,25 @@ def save_vectors(
     precision: torch.dtype,
     dtype: torch.dtype,
     max_shard_bytes: int | None,
+    sha256: dict[Path, str] | None = None,
 ) -> dict[str, Path]:
-    """Write every column to its path in one pass; what to open each by."""
+    """Write every column to its path in one pass; what to open each by.
+
+    ``sha256`` takes up the hashes of the files, which are made as they are written.
+    """
     entries = {name: Entry(dtype, shape) for name, shape in columns.layout.items()}
+    options: dict[str, Any] = {"max_shard_bytes": max_shard_bytes, "hashed": sha256 is not None}
     with ExitStack() as stack:
-        writers = [
-            stack.enter_context(TensorWriter(path, entries, max_shard_bytes=max_shard_bytes))
-            for path in paths.values()
-        ]
+        writers = [stack.enter_context(TensorWriter(path, entries, **options)) for path in paths.values()]
 
         def consume(chunk: Chunk, values: Tensor) -> None:
             for writer, row in zip(writers, values, strict=True):
                 writer.write(chunk.tensor, chunk.start, row)
 
         stream(columns, len(paths), precision, consume, how)
+    if sha256 is not None:
+        for writer in writers:
+            sha256 |= writer.sha256
     return {name: writer.result for name, writer in zip(paths, writers, strict=True)}
 
 

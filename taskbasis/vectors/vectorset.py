@@ -227,6 +227,7 @@ class VectorSet:
         precision: Precision = "float32",
         threads: int | None = None,
         progress: Progress | None = None,
+        sha256: dict[Path, str] | None = None,
     ) -> dict[str, Path]:
         """Stream every column to ``<folder>/<name>.safetensors`` in one pass; what to open each by.
 
@@ -239,6 +240,7 @@ class VectorSet:
             precision: of the arithmetic before that.
             threads: how many threads read, combine and write; all processors by default.
             progress: called with the number of elements done and in all.
+            sha256: takes up the hash of every file of tensors, made as it is written.
 
         Raises:
             VectorError: naming the tensor that is not finite or does not fit ``dtype``, or the file that
@@ -251,6 +253,7 @@ class VectorSet:
             precision=_DTYPES[precision],
             dtype=dtype,
             max_shard_bytes=max_shard_bytes,
+            sha256=sha256,
         )
 
     def save_models(

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
-import threading
-import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from taskbasis.errors import VectorError
 from taskbasis.store.atomic import sync_folder, write_json
-from taskbasis.vectors.files import FLOATS, INDEX_SUFFIX, INTEGERS
+from taskbasis.vectors.files import INDEX_SUFFIX
+from taskbasis.vectors.shard import DTYPE_NAMES, Entry, Shard
 
 SUFFIX = ".safetensors"
-_DTYPE_NAMES = {dtype: name for name, dtype in (FLOATS | INTEGERS).items()}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Dtype and shape of one tensor of a checkpoint."""
-
-    dtype: torch.dtype
-    shape: torch.Size
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.shape.numel() * self.dtype.itemsize
 
 
 class TensorWriter:
@@ -49,6 +31,7 @@ class TensorWriter:
         metadata: string metadata for the header.
         max_shard_bytes: with more bytes of tensors than this, several files of at most this size (or one
             tensor) are written, and beside them ``<path>.index.json``, as Hugging Face does.
+        hashed: whether :attr:`sha256` is made.
 
     Raises:
         VectorError: if the path has another ending or cannot be written, a dtype cannot be stored, or, on
@@ -62,24 +45,34 @@ class TensorWriter:
         *,
         metadata: Mapping[str, str] | None = None,
         max_shard_bytes: int | None = None,
+        hashed: bool = False,
     ) -> None:
         if path.suffix != SUFFIX:
             raise VectorError(f"cannot write {path}: the name of a checkpoint must end in {SUFFIX}")
         for name, entry in entries.items():
-            if entry.dtype not in _DTYPE_NAMES:
-                accepted = ", ".join(map(str, _DTYPE_NAMES))
+            if entry.dtype not in DTYPE_NAMES:
+                accepted = ", ".join(map(str, DTYPE_NAMES))
                 raise VectorError(f"{path}: cannot store {name!r} as {entry.dtype}; accepted: {accepted}")
         self.path, self.entries = path, entries
         ordered = dict(sorted(entries.items(), key=lambda item: -item[1].dtype.itemsize))
         # transformers refuses files that do not say which framework they are for.
         described = {"format": "pt"} | dict(metadata or {})
-        self._shards = [_Shard(*part, described) for part in _cut(path, ordered, max_shard_bytes)]
+        self._disk = ThreadPoolExecutor(1)
+        self._shards = [
+            Shard(*part, described, disk=self._disk, hashed=hashed)
+            for part in _cut(path, ordered, max_shard_bytes)
+        ]
         self._home = {name: shard for shard in self._shards for name in shard.entries}
 
     @property
     def result(self) -> Path:
         """What to open the checkpoint by: the file, or the index of its shards."""
         return self.path if len(self._shards) == 1 else self.path.with_name(self.path.stem + INDEX_SUFFIX)
+
+    @property
+    def sha256(self) -> dict[Path, str]:
+        """Hashes of the files of tensors, made while they were written; for use after the block."""
+        return {shard.path: shard.sha256 for shard in self._shards}
 
     def write(self, tensor: str, start: int, values: Tensor) -> None:
         """Write elements from ``start`` of a flattened tensor, converted to its dtype.
@@ -123,59 +116,9 @@ class TensorWriter:
         sync_folder(self.path.parent)
 
     def _discard(self) -> None:
+        self._disk.shutdown(cancel_futures=True)
         for shard in self._shards:
             shard.discard()
-
-
-class _Shard:
-    """One file being written."""
-
-    def __init__(self, path: Path, entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> None:
-        self.path, self.entries = path, entries
-        self.temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        self._header, self._offsets, self._size = _header(entries, metadata)
-        self._left = sum(entry.size for entry in entries.values())
-        self._lock = threading.Lock()
-        self._descriptor: int | None = None
-
-    def open(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-            os.ftruncate(self._descriptor, self._size)
-        except OSError as error:
-            raise VectorError(f"cannot write {self.path}: {error.strerror}") from error
-        self._put(memoryview(self._header), 0)
-
-    def write(self, tensor: str, offset: int, data: Tensor) -> None:
-        # File systems let one writer at a time into a file; others would wait in a busy loop.
-        with self._lock:
-            self._put(data.view(torch.uint8).numpy().data, self._offsets[tensor] + offset)
-            self._left -= data.numel() * data.itemsize
-
-    def close(self) -> None:
-        if self._left:
-            raise VectorError(f"{self.path}: {self._left} bytes were not written")
-        assert self._descriptor is not None
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise VectorError(f"cannot write {self.path}: {error.strerror}") from error
-
-    def discard(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-            self.temporary.unlink(missing_ok=True)
-
-    def _put(self, data: memoryview, offset: int) -> None:
-        assert self._descriptor is not None
-        try:
-            while data:
-                written = os.pwrite(self._descriptor, data, offset)
-                data, offset = data[written:], offset + written
-        except OSError as error:
-            raise VectorError(f"cannot write {self.path}: {error.strerror}") from error
 
 
 def _cut(
@@ -193,22 +136,3 @@ def _cut(
     for i, group in enumerate(groups, start=1):
         part = "" if len(groups) == 1 else f"-{i:05d}-of-{len(groups):05d}"
         yield path.with_name(f"{path.stem}{part}{SUFFIX}"), group
-
-
-def _header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int], int]:
-    """The header's bytes, each tensor's place in the file, and the size of the whole file."""
-    described: dict[str, Any] = {"__metadata__": dict(metadata)}
-    offset, relative = 0, {}
-    for name, entry in entries.items():
-        relative[name] = offset
-        places = [offset, offset + entry.size]
-        described[name] = {
-            "dtype": _DTYPE_NAMES[entry.dtype],
-            "shape": list(entry.shape),
-            "data_offsets": places,
-        }
-        offset += entry.size
-    text = json.dumps(described, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    begin = 8 + len(text)
-    return struct.pack("<Q", len(text)) + text, {n: begin + o for n, o in relative.items()}, begin + offset

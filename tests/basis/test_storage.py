@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -6,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from taskbasis.basis import PCA, Autoencoder, Basis, Exact, Identity, RandomOrthonormal
 from taskbasis.errors import BasisError, StoreError, VectorError
+from taskbasis.store import hashing
 from taskbasis.vectors import VectorSet
 
 
@@ -137,3 +139,23 @@ class TestRefusals:
     def test_no_basis_at_all(self, tmp_path):
         with pytest.raises(StoreError, match=r"basis\.json cannot be read"):
             Basis.load(tmp_path)
+
+
+def test_vectors_are_hashed_as_they_are_written_and_not_read_again(vectors, tmp_path, monkeypatch):
+    read, hash_file = [], hashing._hash_file
+    monkeypatch.setattr(hashing, "_hash_file", lambda path: read.append(path.name) or hash_file(path))
+    PCA(M=2).fit(vectors.gram()).save(tmp_path / "b", vectors)
+    assert read == ["matrices.safetensors"]
+    files = json.loads((tmp_path / "b" / "basis.json").read_text())["files"]
+    for name, entry in files.items():
+        assert entry["sha256"] == hashlib.sha256((tmp_path / "b" / name).read_bytes()).hexdigest()
+    assert {"atom-000.safetensors", "atom-001.safetensors", "offset.safetensors"} < set(files)
+
+
+def test_no_basis_is_left_when_its_facts_cannot_be_found_out(vectors, tmp_path):
+    def facts():
+        raise StoreError("cannot read task0.safetensors")
+
+    with pytest.raises(StoreError, match=r"task0\.safetensors"):
+        Exact(M=2).fit(vectors.gram()).save(tmp_path / "b", vectors, facts=facts)
+    assert list(tmp_path.glob("*b*")) == list(tmp_path.glob("base.safetensors"))

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.e2e
 LINE = [
     "-m",
     "basis=exact,random_sample",
-    "M=1,2",
+    "M=1,8",
     "+smoke=true",
     "search.points=3",
     "tracker=none",

@@ -43,6 +43,8 @@ def launched(tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A shell that runs the tests in the background has them ignore what Ctrl-C sends.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         running.append(process)
         return process
@@ -113,7 +115,7 @@ def test_a_failing_job_does_not_stop_the_others(command, small_store, tmp_path):
     ],
 )
 def test_a_sweep_that_cannot_run_is_refused_before_anything_is_written(command, tmp_path, arguments, message):
-    done = command("-m", "M=1,2", *arguments, cwd=tmp_path)
+    done = command("-m", "M=1,8", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert list(tmp_path.iterdir()) == []
@@ -124,7 +126,7 @@ def test_killed_and_interrupted_sweeps_go_on_where_they_stopped(launched, small_
     made_again = shutil.ignore_patterns("finetuned", "gram", "basis", "vectors", "scores")
     run_small("basis=exact", "M=1")
     shutil.copytree(small_store, store, ignore=made_again)
-    line = ["-m", "basis=exact", "M=1,2", "merge.inputs=atoms,tasks", "seed=0,1", "+smoke=true"]
+    line = ["-m", "basis=exact", "M=1,8", "merge.inputs=atoms,tasks", "seed=0,1", "+smoke=true"]
     line += ["search.points=3", "tracker=none", "trainer=cpu", "trainer.workers=2", f"paths.store={store}"]
     jobs = 8
 

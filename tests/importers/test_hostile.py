@@ -14,7 +14,7 @@ import zipfile
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pickles import Calls, calling, rebuilt
 
@@ -240,6 +240,7 @@ class TestContainer:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
+@example(edits=[(91, 143)])
 def test_a_mutated_pickle_is_read_or_refused_and_never_anything_else(write_archive, mutant, edits):
     program, storages = mutant
     changed = bytearray(program)

@@ -139,8 +139,9 @@ class Spy:
     def point(self, *point):
         self.points.append(point)
 
-    def result(self, result, images, basis):
-        assert (basis / "matrices.safetensors").is_file()
+    def result(self, result, images, made):
+        assert (made.basis / "matrices.safetensors").is_file()
+        assert made.merged is None
         self.results.append((result, images))
 
     def finish(self, exit_code):

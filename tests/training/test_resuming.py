@@ -15,6 +15,7 @@ from taskbasis.data.vision.catalog import TASKS, dataset
 from taskbasis.errors import ConfigError, TrainingError
 from taskbasis.models.stages import ENCODER, pretrained_and_heads
 from taskbasis.models.tiny_clip import TinyClip
+from taskbasis.parallel import workers
 from taskbasis.store import Store
 from taskbasis.trainer import Compute
 from taskbasis.training.data import Share, TrainingSteps
@@ -81,6 +82,27 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(recipe, tmp_path):
     assert min(seen) >= 8
     assert {k: v.tolist() for k, v in weights(resumed).items()} == {k: v.tolist() for k, v in whole.items()}
     assert not state.parent.exists()
+
+
+def fail_at_nine(event):
+    if event.done == 9:
+        raise RuntimeError("no memory")
+
+
+def test_several_devices_share_each_batch_and_go_on_too(tmp_path):
+    """Two processes with half of each batch do what one does, up to rounding, also after a failure."""
+    alone = job(tmp_path / "alone")
+    trained = finetune(alone, lambda event: None)
+    together = job(tmp_path / "together", devices=2, save_every=4)
+    with pytest.raises(TrainingError, match=r"fine-tuning 'demo': RuntimeError: no memory"):
+        finetune(together, fail_at_nine)
+    seen = []
+    with workers(1, 1, lambda event: seen.append(getattr(event, "done", 0)), apart=True) as pool:
+        (resumed,) = pool.map(finetune, [together])
+    assert min(seen) >= 8
+    assert resumed.meta["last_loss"] == pytest.approx(trained.meta["last_loss"], rel=1e-3)
+    moved = squared_distance(weights(trained), weights(alone.theta0))
+    assert squared_distance(weights(trained), weights(resumed)) < 1e-5 * moved
 
 
 def test_states_are_neither_part_of_keys_nor_kept(tmp_path):

@@ -1,4 +1,8 @@
+import errno
+import hashlib
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -7,8 +11,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from taskbasis.errors import VectorError
+from taskbasis.vectors import shard
 from taskbasis.vectors.files import FLOATS, INTEGERS, TensorFile
-from taskbasis.vectors.writer import Entry, TensorWriter
+from taskbasis.vectors.shard import Entry
+from taskbasis.vectors.writer import TensorWriter
 
 DTYPES = list((FLOATS | INTEGERS).values())
 
@@ -55,6 +61,25 @@ def test_the_bytes_are_those_of_the_library_for_one_dtype(tmp_path):
     save_file(tensors, tmp_path / "library.safetensors", metadata={"format": "pt"})
     write_in_pieces(tmp_path / "ours.safetensors", tensors, 7)
     assert (tmp_path / "ours.safetensors").read_bytes() == (tmp_path / "library.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("most", [None, 700])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_hash_made_while_writing_is_that_of_the_file(tmp_path, seed, most):
+    shapes = {"wide": (40, 3), "none": (0, 2), "scalar": (), "long": (500,)}
+    tensors = {"steps": torch.arange(9)} | {name: torch.randn(shape) for name, shape in shapes.items()}
+    pieces = [(name, start) for name, t in tensors.items() for start in range(0, t.numel(), 7)]
+    order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(seed)).tolist()
+    pieces = pieces if seed == 0 else [pieces[i] for i in order]
+    path = tmp_path / "m.safetensors"
+    with (
+        TensorWriter(path, entries_of(tensors), max_shard_bytes=most, hashed=True) as writer,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        list(pool.map(lambda p: writer.write(*p, tensors[p[0]].reshape(-1)[p[1] : p[1] + 7]), pieces))
+    files = sorted(tmp_path.glob("*.safetensors"))
+    assert len(files) == (1 if most is None else 2)
+    assert writer.sha256 == {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def test_shards_are_numbered_and_indexed_as_hugging_face_does(tmp_path):
@@ -118,3 +143,63 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     writer = TensorWriter(tmp_path / "file" / "m.safetensors", {"a": Entry(torch.float32, torch.Size([1]))})
     with pytest.raises(VectorError, match=r"cannot write .*m\.safetensors"), writer:
         pass
+
+
+def test_a_full_disk_is_found_before_anything_is_computed(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    writer = TensorWriter(tmp_path / "m.safetensors", {"a": Entry(torch.float32, torch.Size([1]))})
+    with pytest.raises(VectorError, match=r"cannot write .*m\.safetensors: No space left"), writer:
+        pytest.fail("the block was entered")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_systems_that_cannot_reserve_space_are_written_all_the_same(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported)
+    result = write_in_pieces(tmp_path / "m.safetensors", {"a": torch.arange(5.0)}, 2)
+    assert torch.equal(load_file(result)["a"], torch.arange(5.0))
+
+
+def test_every_byte_was_flushed_when_a_file_takes_its_name(tmp_path, monkeypatch):
+    events = []
+    pwrite, fsync, rename = os.pwrite, os.fsync, os.replace
+
+    def note(kind, call):
+        def noted(first, *rest):
+            done = call(first, *rest)
+            events.append((kind, first))
+            return done
+
+        return noted
+
+    monkeypatch.setattr(shard, "FLUSH", 64)
+    monkeypatch.setattr(os, "pwrite", note("write", pwrite))
+    monkeypatch.setattr(os, "fsync", note("flush", fsync))
+    monkeypatch.setattr(os, "replace", note("rename", rename))
+    write_in_pieces(tmp_path / "m.safetensors", {"a": torch.arange(100.0)}, 9)
+    (descriptor,) = {first for kind, first in events if kind == "write"}
+    kinds = [kind for kind, first in events if first == descriptor or kind == "rename"]
+    last_write = len(kinds) - 1 - kinds[::-1].index("write")
+    assert kinds.count("flush") > 2
+    assert "flush" in kinds[last_write : kinds.index("rename")]
+
+
+def test_a_disk_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    calls = []
+
+    def fail_once(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    # The system reports a failed flush once; later ones of the same file succeed.
+    monkeypatch.setattr(shard, "FLUSH", 64)
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(VectorError, match=r"cannot write .*m\.safetensors: Input/output error"):
+        write_in_pieces(tmp_path / "m.safetensors", {"a": torch.arange(100.0)}, 9)
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from taskbasis.basis.autoencoder.objective import CHOICES, Objective
 from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.closed_form import closed_form
 from taskbasis.basis.linear_algebra import Array, square_root
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from taskbasis.basis.autoencoder.lbfgs import Starts
 
+CHOICES = {"encoder": ("softmax", "linear"), "decoder": ("linear", "softmax")}
 _CLOSED_FORM = 3
 _POSITIVE = (
     *("tau", "iterations", "tolerance", "steps", "lr", "grad_clip"),
@@ -104,6 +104,7 @@ class Autoencoder:
 
     def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
         from taskbasis.basis.autoencoder.lbfgs import LbfgsModule
+        from taskbasis.basis.autoencoder.objective import Objective
 
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())
         unit = total / T if total > 0 else 1.0

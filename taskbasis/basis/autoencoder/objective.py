@@ -14,8 +14,6 @@ from scipy.special import softmax
 
 from taskbasis.basis.linear_algebra import Array, least_squares
 
-CHOICES = {"encoder": ("softmax", "linear"), "decoder": ("linear", "softmax")}
-
 
 @dataclass(frozen=True)
 class Objective:

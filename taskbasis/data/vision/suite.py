@@ -22,7 +22,8 @@ from taskbasis.data.vision.transforms import evaluation_pixels
 from taskbasis.errors import ConfigError, DataError
 from taskbasis.store import Artifact, StageKey, Store, digest
 from taskbasis.store.hashing import files_state
-from taskbasis.vectors.writer import Entry, TensorWriter
+from taskbasis.vectors.shard import Entry
+from taskbasis.vectors.writer import TensorWriter
 
 _log = logging.getLogger(__name__)
 AUTO = "auto"

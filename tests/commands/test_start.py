@@ -1,0 +1,41 @@
+"""What commands import before they do anything: most of the seconds of a small job."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from taskbasis.command import heavy_imports
+
+SLOW = ("lightning", "open_clip", "torchvision", "transformers", "scipy", "sklearn", "matplotlib", "wandb")
+
+
+@pytest.mark.e2e
+def test_compressing_and_merging_load_torch_and_no_other_large_library(models):
+    program = """
+import sys
+from taskbasis import compress, merge
+from taskbasis.config import compose_entry, register_schema
+register_schema("compress_schema", compress.CompressConfig)
+given = ["base=theta0.safetensors", "finetuned=tuned"]
+compress.run(compose_entry("compress", [*given, "basis=pca", "M=2", "out=b"]))
+merge.run(compose_entry("merge", [*given, "out=merged.safetensors"]))
+print("loaded:", *sorted({name.split(".")[0] for name in sys.modules}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.split("loaded:")[1].split()
+    assert "torch" in loaded
+    assert not set(SLOW) & set(loaded)
+
+
+def test_garbage_is_collected_again_when_imports_are_done_or_fail():
+    with heavy_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ImportError), heavy_imports():
+        raise ImportError("broken")
+    assert gc.isenabled()
