@@ -63,6 +63,14 @@ def test_tables_of_the_engine(script):
     assert "mergekit 0.1.5" not in script_page.split("measured: begin")[1].split("measured: end")[0]
 
 
+def test_overhead_of_a_sweep(script):
+    out = "benchmarks/results/sweep.json"
+    found = json.loads((script("sweep", "--jobs", "6", "--trackers", "none", "--out", out) / out).read_text())
+    assert found["jobs"] == 6
+    assert found["none"]["memory_end_MiB"] > 0
+    assert found["none"]["stages_per_job_s"] < found["none"]["wall_s"]
+
+
 def test_two_measurements_in_one_folder_are_refused(tmp_path):
     with FileLock(tmp_path / ".lock"):
         done = subprocess.run(
@@ -76,14 +84,6 @@ def test_two_measurements_in_one_folder_are_refused(tmp_path):
     assert done.returncode != 0
     assert f"another run measures in {tmp_path}" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-
-
-def test_overhead_of_a_sweep(script):
-    out = "benchmarks/results/sweep.json"
-    found = json.loads((script("sweep", "--jobs", "6", "--trackers", "none", "--out", out) / out).read_text())
-    assert found["jobs"] == 6
-    assert found["none"]["memory_end_MiB"] > 0
-    assert found["none"]["stages_per_job_s"] < found["none"]["wall_s"]
 
 
 def test_pretraining_of_the_tiny_model(tmp_path):

@@ -141,6 +141,7 @@ class Spy:
 
     def result(self, result, images, made):
         assert (made.basis / "matrices.safetensors").is_file()
+        assert made.merged is None
         self.results.append((result, images))
 
     def finish(self, exit_code):
