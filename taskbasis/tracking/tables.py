@@ -94,9 +94,7 @@ def make_table(
         groups.setdefault(name, {}).setdefault(run.config.get(pivot) if pivot else None, []).append(run)
     values = _ordered({value for group in groups.values() for value in group})
     wanted = list(product(values, metrics))
-    heads = [
-        f"{pivot}={value}: {metric}" if len(metrics) > 1 else f"{pivot}={value}" for value, metric in wanted
-    ]
+    heads = [_heading(pivot, value) + (f": {metric}" if len(metrics) > 1 else "") for value, metric in wanted]
     within = [varying([run.config for run in found]) for group in groups.values() for found in group.values()]
     return ResultTable(
         keys=keys,
@@ -107,6 +105,10 @@ def make_table(
         ),
         averaged=tuple(dict.fromkeys(k for keys_ in within for k in keys_ if not SEED.search(k))),
     )
+
+
+def _heading(pivot: str | None, value: Any) -> str:
+    return f"no {pivot}" if value is None else f"{pivot}={value}"
 
 
 def telling(runs: Sequence[Run], apart: Sequence[str] = ()) -> tuple[str, ...]:

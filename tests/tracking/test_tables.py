@@ -62,6 +62,11 @@ def test_a_pivot_turns_values_into_columns_and_leaves_gaps(runs):
     assert "–" in markdown(table)
 
 
+def test_runs_without_the_pivot_have_a_column_that_says_so(runs, tmp_path):
+    plain = known(tmp_path, metrics={METRIC: 0.7}, basis="none", seed=0)
+    assert make_table([*runs, plain], [METRIC], pivot="M").columns == ("M=2", "M=4", "M=7", "no M")
+
+
 def test_what_follows_from_other_settings_names_no_row(runs):
     assert telling([r for r in runs if r.status == "completed"]) == ("basis", "M")
 
