@@ -216,10 +216,10 @@ def test_knowing_the_classes_touches_no_data(tmp_path):
 # Prompts
 
 PUBLISHED = json.loads((formats.TASKS.parents[3] / "tests/fixtures/vision_prompts.json").read_text())
-"""Hashes of the prompts of every class, recorded when templates and listed names equalled the published code's.
+"""Hashes of the prompts of every class, recorded when templates and listed names were the published code's.
 
-Where that code takes names from the files of a dataset (as of Cars, CIFAR100, Food101, SUN397), ours are those
-that its rules give; names in files are compared with ours whenever data is read.
+Where that code takes names from the files of a dataset (as of Cars, CIFAR100, Food101, SUN397), ours are what
+its rules give; names in files are compared with ours whenever data is read.
 """
 READ = {
     "Cars": "i love my AM General Hummer SUV 2000!",
