@@ -97,7 +97,7 @@ def parse_with_settings(
     return options, settings
 
 
-def run_folders(parser: argparse.ArgumentParser) -> None:
+def add_run_folders(parser: argparse.ArgumentParser) -> None:
     """Let a command take folders of runs, :attr:`folders`."""
     parser.add_argument(
         "folders",

@@ -65,5 +65,9 @@ def visible_gpus() -> list[str]:
     import torch
 
     known = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = known.split(",") if known else [str(i) for i in range(torch.cuda.device_count())]
+    names = (
+        [name.strip() for name in known.split(",")]
+        if known
+        else [str(i) for i in range(torch.cuda.device_count())]
+    )
     return names[: torch.cuda.device_count()]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from taskbasis.command import check_folders, run_folders, run_plain
+from taskbasis.command import add_run_folders, check_folders, run_plain
 from taskbasis.errors import ConfigError
 
 
@@ -68,7 +68,7 @@ def _need_key() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskbasis.sync", description=__doc__)
-    run_folders(parser)
+    add_run_folders(parser)
     parser.add_argument("--dry-run", action="store_true", help="name what would be uploaded")
     parser.add_argument(
         "--workspace",

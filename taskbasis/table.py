@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from taskbasis.command import check_folders, run_folders, run_plain
+from taskbasis.command import add_run_folders, check_folders, run_plain
 from taskbasis.tracking.collection import Collection, Run
 from taskbasis.tracking.render import SUFFIXES, TEXTS, rich_table, write_table_file
 from taskbasis.tracking.tables import make_table
@@ -68,7 +68,7 @@ def _condition(text: str) -> tuple[str, list[str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskbasis.table", description=__doc__)
     add = parser.add_argument
-    run_folders(parser)
+    add_run_folders(parser)
     add("--rows", nargs="+", metavar="KEY", help="settings that name the rows (those that tell runs apart)")
     add("--pivot", metavar="KEY", help="a setting whose values become columns, such as M")
     add("--metrics", nargs="+", metavar="NAME", help="what is shown (accuracies)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from taskbasis.command import check_folders, run_folders, run_plain
+from taskbasis.command import add_run_folders, check_folders, run_plain
 from taskbasis.dashboard.page import write_report
 from taskbasis.dashboard.server import serve
 from taskbasis.errors import ConfigError
@@ -52,7 +52,7 @@ def _serve(folders: list[Path], host: str, port: int, console: Console) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taskbasis.dashboard", description=__doc__)
-    run_folders(parser)
+    add_run_folders(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write one file instead; it opens offline")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (%(default)s: only this machine)"

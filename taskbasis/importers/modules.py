@@ -6,7 +6,7 @@ with QuickGELU in a model with GELU are silently wrong.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,14 @@ def _named(path: Path, module: Any, kind: str) -> Mapping[str, Any]:
     found = _state(path, module).get(kind, {})
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
         raise ImporterError(
-            f"{path}: {kind} of a {module.NAME} is {type(found).__name__}, not tensors by name"
+            f"{path}: {kind} of a {module.NAME} is {type(found).__name__}, not a dict by name"
         )
     return found
 
 
-def _not_persistent(path: Path, module: Any) -> Collection[str]:
+def _not_persistent(path: Path, module: Any) -> Set[str]:
     found = _state(path, module).get("_non_persistent_buffers_set", set())
-    if not isinstance(found, Collection) or isinstance(found, str):
+    if not isinstance(found, Set):
         raise ImporterError(f"{path}: the buffers of a {module.NAME} are not known to be persistent or not")
     return found
 

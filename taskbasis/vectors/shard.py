@@ -49,6 +49,9 @@ class Shard:
         metadata: string metadata for the header.
         disk: waits for the disk meanwhile.
         hashed: whether its sha256 is made as it is written.
+
+    Raises:
+        VectorError: by any method, if the file cannot be written; on :meth:`close`, if bytes are missing.
     """
 
     def __init__(
