@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
+from torch.utils.data import DataLoader, Dataset
 
 from taskbasis.devices import own_gpus
+
+Batch = TypeVar("Batch")
 
 _NOT_FOR_USERS = (
     "does not have many workers",
@@ -44,6 +49,11 @@ def quiet_trainer(
         num_sanity_val_steps=0,
         **options,
     )
+
+
+def in_order(batches: Dataset[Batch] | Sequence[Batch]) -> DataLoader[Batch]:
+    """A loader whose batches are these; global randomness is left alone."""
+    return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
 
 class Together(DDPStrategy):

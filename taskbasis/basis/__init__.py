@@ -1,7 +1,7 @@
 """Basis methods: each fits small matrices to a Gram matrix. One file per method."""
 
 from taskbasis.basis.autoencoder import Autoencoder
-from taskbasis.basis.basis import Basis, BasisMethod, ChecksTasks, NeedsSources, fit_all
+from taskbasis.basis.basis import Basis, BasisMethod, ChecksTasks, NeedsSources, Trained, fit_all
 from taskbasis.basis.diagnostics import Diagnostics
 from taskbasis.basis.exact import Exact
 from taskbasis.basis.identity import Identity
@@ -21,5 +21,6 @@ __all__ = [
     "NeedsSources",
     "RandomOrthonormal",
     "RandomSample",
+    "Trained",
     "fit_all",
 ]

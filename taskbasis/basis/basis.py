@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 from taskbasis.vectors.passes import Progress
 from taskbasis.vectors.vectorset import VectorSet
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 Over = Literal["sources", "atoms"]
 
@@ -246,6 +249,14 @@ class BasisMethod(Protocol):
 
     def fit(self, gram: Gram) -> Basis:
         """The basis of the columns of ``gram``; raises :class:`BasisError` for an M that does not fit."""
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A method whose ``fit`` is a training, which Lightning runs in an experiment."""
+
+    def fit_with(self, gram: Gram, trainer: Trainer) -> Basis:
+        """The same basis as ``fit``, by a trainer for one epoch."""
 
 
 @runtime_checkable

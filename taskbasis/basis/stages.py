@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from taskbasis.basis.basis import Basis, BasisMethod
+from taskbasis.basis.basis import Basis, BasisMethod, Trained
 from taskbasis.store import Artifact, StageKey, Store, write_json
+from taskbasis.trainer import quiet_trainer
 from taskbasis.vectors.gram import Gram
 
 BASIS = "basis.json"
@@ -39,7 +40,9 @@ def fit(store: Store, method: BasisMethod, gram: Gram, threads: int) -> tuple[Ba
     )
 
     def build(folder: Path) -> None:
-        write_json(folder / BASIS, method.fit(gram).to_json())
+        trained = isinstance(method, Trained)
+        basis = method.fit_with(gram, quiet_trainer(max_epochs=1)) if trained else method.fit(gram)
+        write_json(folder / BASIS, basis.to_json())
 
     artifact = store.make(key, build)
     return Basis.from_json(json.loads(artifact.file(BASIS).read_text())), artifact

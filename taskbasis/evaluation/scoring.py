@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from taskbasis.data.pixels import PIXELS, PixelBatches, Pixels
 from taskbasis.evaluation.counts import Count
@@ -21,7 +19,7 @@ from taskbasis.models.clip import ClipModel, ImageEncoder, image_encoder
 from taskbasis.models.stages import HEAD
 from taskbasis.parallel import Begin, Progress, Report, Workers
 from taskbasis.store import Artifact, StageKey, Store, write_json
-from taskbasis.trainer import Compute, quiet_trainer
+from taskbasis.trainer import Compute, in_order, quiet_trainer
 
 SCORES = "scores.json"
 
@@ -183,9 +181,7 @@ class Scorer:
             request.alphas,
         )
         batches = PixelBatches(Pixels.open(request.pixels.file(PIXELS)), self._scoring.batch_size)
-        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-            batches, batch_size=None, generator=torch.Generator()
-        )
+        loader = in_order(batches)
         callbacks = [self._ticking(request, len(batches))] if request.item else []
         trainer = quiet_trainer(**self._scoring.compute.trainer_options(), callbacks=callbacks)
         trainer.validate(module, [loader] * len(request.alphas), verbose=False)

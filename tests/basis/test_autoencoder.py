@@ -3,9 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskbasis.basis import Autoencoder, Basis, Identity
-from taskbasis.basis.autoencoder import lbfgs, method
+from taskbasis.basis import Autoencoder, Basis, Identity, Trained
+from taskbasis.basis.autoencoder import method, search
 from taskbasis.errors import BasisError
+from taskbasis.trainer import quiet_trainer
 from taskbasis.vectors import Gram
 
 
@@ -57,12 +58,38 @@ def test_a_broken_optimiser_does_not_reach_the_bound(monkeypatch):
     def lazy(self, start):
         return start, [self.objective(start)[0]]
 
-    monkeypatch.setattr(lbfgs.LbfgsModule, "search", lazy)
+    monkeypatch.setattr(search.Search, "descend", lazy)
     monkeypatch.setattr(method, "closed_form", lambda *_: None)
     gram, _ = factor_gram(14, seed=0)
     basis = Autoencoder(M=7).fit(gram)
     assert basis.diagnostics.loss > 1.1 * basis.diagnostics.spectral_bound
     assert not basis.diagnostics.attainable
+
+
+@pytest.mark.parametrize("settings", [{}, {"restarts": 0}, {"solver": "adam", "steps": 250}])
+def test_lightning_trains_the_very_basis_that_a_plain_fit_makes(settings):
+    gram, _ = factor_gram(9, seed=4)
+    method = Autoencoder(M=4, seed=1, **settings)
+    assert isinstance(method, Trained)
+    trained, fitted = method.fit_with(gram, quiet_trainer(max_epochs=1)), method.fit(gram)
+    assert trained.to_json() == fitted.to_json()
+
+
+def test_lightning_goes_on_from_start_to_start_while_none_reaches_the_bound(monkeypatch):
+    begun = []
+
+    def lazy(self, start):
+        begun.append(start)
+        return start, [self.objective(start)[0]]
+
+    monkeypatch.setattr(search.Search, "descend", lazy)
+    monkeypatch.setattr(method, "closed_form", lambda *_: None)
+    gram, _ = factor_gram(8, seed=0)
+    autoencoder = Autoencoder(M=4, restarts=5)
+    trained = autoencoder.fit_with(gram, quiet_trainer(max_epochs=1))
+    assert len(begun) == 6
+    assert trained.to_json() == autoencoder.fit(gram).to_json()
+    assert len(begun) == 12
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e-2, 1e2, 1e4])

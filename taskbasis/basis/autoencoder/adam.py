@@ -8,6 +8,9 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from taskbasis.trainer import in_order
 
 ROUND = 100
 """Adam steps in one training step: one optimiser step per Lightning step would be far too slow."""
@@ -17,6 +20,7 @@ ROUND = 100
 class AdamSettings:
     """Settings of the paper's optimiser."""
 
+    steps: int
     lr: float
     weight_decay: float
     grad_clip: float | None
@@ -61,7 +65,7 @@ class AdamModule(LightningModule):
         self.C = nn.Parameter(torch.zeros_like(A.T))
         self._generator = generator
         self._steps = 0
-        self.history: list[float] = []
+        self.losses: list[float] = []
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """B of shape (T, M) and W of shape (M, T)."""
@@ -76,6 +80,11 @@ class AdamModule(LightningModule):
             return torch.trace(E.T @ self.G @ E) / T**2
         E = E[:, columns]
         return torch.trace(E.T @ self.G @ E) / (T * len(columns))
+
+    def train_dataloader(self) -> DataLoader[int]:
+        """Numbers of steps, which are rounds but for the last."""
+        full, rest = divmod(self.settings.steps, ROUND)
+        return in_order([ROUND] * full + [rest] * bool(rest))
 
     def training_step(self, steps: Tensor, batch_index: int) -> None:
         """A round of ``steps`` Adam steps."""
@@ -93,7 +102,7 @@ class AdamModule(LightningModule):
             if every is not None and self._steps % every == 0:
                 self.tau *= self.settings.anneal_factor
         with torch.no_grad():
-            self.history.append(float(self()))
+            self.losses.append(float(self()))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with L2 weight decay."""

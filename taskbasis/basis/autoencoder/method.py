@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from taskbasis.basis.basis import Basis, check_rank
 from taskbasis.basis.closed_form import closed_form
@@ -15,11 +13,12 @@ from taskbasis.basis.linear_algebra import Array, square_root
 from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 
-# Lightning takes seconds to import, and who reads a saved basis fits none.
+# Lightning takes seconds to import, which only a training should cost.
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule
+    from lightning.pytorch import Trainer
 
-    from taskbasis.basis.autoencoder.lbfgs import Starts
+    from taskbasis.basis.autoencoder.adam import AdamModule
+    from taskbasis.basis.autoencoder.search import Search, Starts
 
 CHOICES = {"encoder": ("softmax", "linear"), "decoder": ("linear", "softmax")}
 _CLOSED_FORM = 3
@@ -98,26 +97,57 @@ class Autoencoder:
         Raises:
             BasisError: if not 1 ≤ M ≤ T.
         """
-        self.check(len(gram.names))
-        B, W, history = self._lbfgs(gram) if self.solver == "lbfgs" else self._adam(gram)
-        return Basis.fitted("ae", self, gram, B, W, history=history)
+        if self.solver == "adam":
+            from taskbasis.trainer import quiet_trainer
 
-    def _lbfgs(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
-        from taskbasis.basis.autoencoder.lbfgs import LbfgsModule
+            return self.fit_with(gram, quiet_trainer(max_epochs=1))
+        self.check(len(gram.names))
+        search = self._search(gram)
+        for number in self._numbers:
+            search.begin(number)
+            if search.finished:
+                break
+        return self._basis(gram, search)
+
+    def fit_with(self, gram: Gram, trainer: Trainer) -> Basis:
+        """As :meth:`fit`, by Lightning: the same basis.
+
+        Args:
+            gram: the Gram matrix of T task vectors.
+            trainer: for one epoch.
+
+        Raises:
+            BasisError: if not 1 ≤ M ≤ T.
+        """
+        from taskbasis.basis.autoencoder.lbfgs import SearchModule
+
+        self.check(len(gram.names))
+        if self.solver == "adam":
+            module = self._adam(gram)
+            trainer.fit(module)
+            return self._basis(gram, module)
+        search = self._search(gram)
+        trainer.fit(SearchModule(search, self._numbers))
+        return self._basis(gram, search)
+
+    @property
+    def _numbers(self) -> range:
+        return range(1 + self.restarts)
+
+    def _search(self, gram: Gram) -> Search:
         from taskbasis.basis.autoencoder.objective import Objective
+        from taskbasis.basis.autoencoder.search import Search
 
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())
         unit = total / T if total > 0 else 1.0
-        objective = Objective(square_root(gram.matrix).numpy(), self.M, self.encoder, self.decoder, self.tau)
-        module = LbfgsModule(
-            objective,
+        return Search(
+            Objective(square_root(gram.matrix).numpy(), self.M, self.encoder, self.decoder, self.tau),
             self._starts(gram),
             bound=gram.spectral_bound(self.M) / unit,
+            unit=unit,
             tolerance=self.tolerance,
             iterations=self.iterations,
         )
-        _run(module, range(1 + self.restarts))
-        return *module.matrices(), tuple(value * unit for value in module.history)
 
     def _starts(self, gram: Gram) -> Starts:
         """Random logits of scale 1 and τ in turn; as the fourth start those of the closed form, if any."""
@@ -134,17 +164,18 @@ class Autoencoder:
 
         return start
 
-    def _adam(self, gram: Gram) -> tuple[Tensor, Tensor, tuple[float, ...]]:
-        from taskbasis.basis.autoencoder.adam import ROUND, AdamModule, AdamSettings
+    def _adam(self, gram: Gram) -> AdamModule:
+        from taskbasis.basis.autoencoder.adam import AdamModule, AdamSettings
 
         generator = torch.Generator().manual_seed(self.seed)
-        module = AdamModule(
+        return AdamModule(
             gram.matrix.float(),
             torch.randn(len(gram.names), self.M, generator=generator),
             encoder=self.encoder,
             decoder=self.decoder,
             tau=self.tau,
             settings=AdamSettings(
+                steps=self.steps,
                 lr=self.lr,
                 weight_decay=self.weight_decay,
                 grad_clip=self.grad_clip,
@@ -154,20 +185,7 @@ class Autoencoder:
             ),
             generator=generator,
         )
-        full, rest = divmod(self.steps, ROUND)
-        _run(module, [ROUND] * full + [rest] * bool(rest))
-        B, W = (matrix.detach().double() for matrix in module.matrices())
-        return B, W, tuple(module.history)
 
-
-def _run(module: LightningModule, batches: Sequence[int]) -> None:
-    from torch.utils.data import DataLoader
-
-    from taskbasis.trainer import quiet_trainer
-
-    loader: DataLoader[int] = DataLoader(
-        batches,  # type: ignore[arg-type]
-        batch_size=None,
-        generator=torch.Generator(),
-    )
-    quiet_trainer(max_epochs=1).fit(module, loader)
+    def _basis(self, gram: Gram, found: Search | AdamModule) -> Basis:
+        B, W = (matrix.detach().double() for matrix in found.matrices())
+        return Basis.fitted("ae", self, gram, B, W, history=tuple(found.losses))
