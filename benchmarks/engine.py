@@ -34,7 +34,7 @@ from safetensors.torch import load_file
 from taskbasis import basis as methods
 from taskbasis.checkpoints import Inputs
 from taskbasis.compress import compress
-from taskbasis.store.hashing import files_sha256
+from taskbasis.store.hashing import Algorithm, hash_files
 from taskbasis.store.store import versions
 from taskbasis.vectors import VectorSet
 from taskbasis.vectors.files import TensorFile
@@ -77,9 +77,9 @@ def floor(job: Job) -> None:
         list(pool.map(subtract, pieces))
 
 
-def hash_files(job: Job) -> None:
-    """The sha256 of all files."""
-    files_sha256([job.base, *job.finetuned.values()])
+def hashes(job: Job) -> None:
+    """The content hashes of all files, as ``compress`` makes them."""
+    hash_files([job.base, *job.finetuned.values()], "blake3")
 
 
 def gram(job: Job) -> None:
@@ -90,9 +90,9 @@ def gram(job: Job) -> None:
 def gram_and_hash(job: Job) -> None:
     """Both at once, as ``compress`` does."""
     with ThreadPoolExecutor(1) as beside:
-        hashes = beside.submit(hash_files, job)
+        hashed = beside.submit(hashes, job)
         gram(job)
-        hashes.result()
+        hashed.result()
 
 
 def atoms(job: Job) -> None:
@@ -107,12 +107,12 @@ def merged_model(job: Job) -> None:
     one.save_models({"merged": job.out / "merged.safetensors"}, job.base, ALPHA)
 
 
-def compress_with(method: str, *, hashed: bool = True) -> Callable[[Job], None]:
+def compress_with(method: str, hash: Algorithm | None = "blake3") -> Callable[[Job], None]:
     """A step that writes a whole basis folder."""
 
     def step(job: Job) -> None:
         options = {"M": job.M} if method != "Identity" else {}
-        inputs = Inputs(base=job.base, finetuned=job.finetuned, hashed=hashed)
+        inputs = Inputs(base=job.base, finetuned=job.finetuned, hash=hash)
         compress(inputs, getattr(methods, method)(**options), job.out / "basis")
 
     return step
@@ -125,7 +125,7 @@ def in_memory(way: Callable[[Path, Mapping[str, Path], int, Path], None]) -> Cal
 
 STEPS: dict[str, Callable[[Job], None]] = {
     "floor": floor,
-    "hash": hash_files,
+    "hash": hashes,
     "gram": gram,
     "gram and hash": gram_and_hash,
     "atoms": atoms,
@@ -134,7 +134,8 @@ STEPS: dict[str, Callable[[Job], None]] = {
         f"compress {name}": compress_with(name)
         for name in ("Autoencoder", "Exact", "PCA", "RandomSample", "RandomOrthonormal")
     },
-    "compress Autoencoder, inputs not hashed": compress_with("Autoencoder", hashed=False),
+    "compress Autoencoder, hash=sha256": compress_with("Autoencoder", "sha256"),
+    "compress Autoencoder, hash=null": compress_with("Autoencoder", None),
     "in memory, loops": in_memory(loops),
     "in memory, dense": in_memory(dense),
 }

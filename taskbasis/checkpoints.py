@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from taskbasis.errors import ConfigError
 from taskbasis.store.atomic import write_bytes
-from taskbasis.store.hashing import digest, files_sha256
+from taskbasis.store.hashing import ALGORITHMS, Algorithm, digest, hash_files
 from taskbasis.vectors import VectorSet
 from taskbasis.vectors.files import INDEX_SUFFIX, TensorFile, find_weights
 from taskbasis.vectors.vectorset import BASIS_DESCRIPTION
@@ -40,8 +40,8 @@ class Inputs:
     precision: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
     threads: int | None = None
-    hashed: bool = True
-    """Whether the basis records the sha256 of every checkpoint."""
+    hash: Algorithm | None = "blake3"
+    """What the basis records of every checkpoint's content."""
 
 
 def named_checkpoints(given: Any, exclude: Path | None = None) -> dict[str, Path]:
@@ -73,7 +73,7 @@ def named_checkpoints(given: Any, exclude: Path | None = None) -> dict[str, Path
 
 
 def describe_inputs(inputs: Inputs, vectors: VectorSet, out: Path) -> dict[str, Any]:
-    """What a basis records of its checkpoints: relative place, size, sha256, and the tensors' names.
+    """What a basis records of its checkpoints: relative place, size, content hash, and the tensors' names.
 
     Raises:
         StoreError: if a file cannot be read.
@@ -81,12 +81,12 @@ def describe_inputs(inputs: Inputs, vectors: VectorSet, out: Path) -> dict[str, 
     checkpoints = [inputs.base, *inputs.finetuned.values()]
     files = [TensorFile(path).files for path in checkpoints]
     flat = [path for paths in files for path in paths]
-    hashes = files_sha256(flat, threads=inputs.threads) if inputs.hashed else {}
+    hashes = hash_files(flat, inputs.hash, threads=inputs.threads) if inputs.hash else {}
     base, *finetuned = (
         {
             "path": relative_place(checkpoint, out),
             "bytes": sum(path.stat().st_size for path in paths),
-            "sha256": [hashes[path] for path in paths] if hashes else None,
+            **({inputs.hash: [hashes[path] for path in paths]} if inputs.hash else {}),
         }
         for checkpoint, paths in zip(checkpoints, files, strict=True)
     )
@@ -98,6 +98,12 @@ def describe_inputs(inputs: Inputs, vectors: VectorSet, out: Path) -> dict[str, 
         "tensors": len(layout),
         "layout": digest(layout),
     }
+
+
+def content_hashes(entry: Mapping[str, Any]) -> tuple[Algorithm, list[str]] | None:
+    """Algorithm and values by which :func:`describe_inputs` knows a checkpoint's files, if it does."""
+    found = [(name, list(entry[name])) for name in ALGORITHMS if entry.get(name)]
+    return found[0] if found else None
 
 
 def refuse_to_replace(out: Path, inputs: Sequence[Path]) -> None:

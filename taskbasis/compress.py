@@ -36,7 +36,7 @@ class CompressConfig:
     precision: str = "float32"
     device: str = "cpu"
     threads: int | None = None
-    hash: bool = True
+    hash: str | None = "blake3"
 
 
 def main() -> None:
@@ -56,11 +56,14 @@ def run(config: DictConfig) -> Basis:
 
         from taskbasis.checkpoints import Inputs, named_checkpoints, refuse_to_replace
         from taskbasis.show import basis_table
+        from taskbasis.store.hashing import ALGORITHMS
         from taskbasis.targets import build
 
     config = checked(config, CompressConfig)
     if config.precision not in ("float32", "float64"):
         raise ConfigError(f"precision={config.precision!r}: accepted are float32, float64")
+    if config.hash not in (None, *ALGORITHMS):
+        raise ConfigError(f"hash={config.hash!r}: accepted are {', '.join(ALGORITHMS)}, null")
     base = Path(config.base)
     finetuned = named_checkpoints(config.finetuned, exclude=base)
     refuse_to_replace(Path(config.out), [base, *finetuned.values()])
@@ -74,7 +77,7 @@ def run(config: DictConfig) -> Basis:
         precision=config.precision,
         device=config.device,
         threads=config.threads,
-        hashed=config.hash,
+        hash=config.hash,
     )
     console = Console()
     with progress_bars(console, "Gram matrix", "atoms") as (reading, writing):

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from taskbasis.basis import Basis
 from taskbasis.basis.storage import atom_names
+from taskbasis.checkpoints import content_hashes
 from taskbasis.errors import BasisError, ConfigError
 from taskbasis.merging import INPUTS
-from taskbasis.store.hashing import files_sha256
+from taskbasis.store.hashing import hash_files
 from taskbasis.vectors import Gram, VectorSet
 from taskbasis.vectors.files import TensorFile
 from taskbasis.vectors.layout import Selection, common_layout
@@ -130,9 +131,12 @@ def _base(folder: Path, base: Path | None, recorded: Mapping[str, Any] | None) -
             raise ConfigError(
                 f"base: {folder} does not say where its pretrained weights are now; give base=PATH"
             )
-    expected = entry.get("sha256")
-    if expected and list(files_sha256(TensorFile(base).files).values()) != expected:
-        raise BasisError(f"{base} is not the file that the basis in {folder} was made from (sha256 differs)")
+    if known := content_hashes(entry):
+        algorithm, expected = known
+        if list(hash_files(TensorFile(base).files, algorithm).values()) != expected:
+            raise BasisError(
+                f"{base} is not the file that the basis in {folder} was made from ({algorithm} differs)"
+            )
     return base
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from taskbasis.basis import Basis
+from taskbasis.checkpoints import content_hashes
 from taskbasis.command import run_plain
 from taskbasis.importers import PICKLES, Checkpoint, import_checkpoint, import_run, is_run
 from taskbasis.vectors import Gram
@@ -118,10 +119,11 @@ def _describe_basis(folder: Path) -> Iterator[RenderableType]:
 
 
 def _input_table(inputs: Mapping[str, Any]) -> Table:
-    table = Table("checkpoint", "place", "MB", "sha256", title="made of")
+    table = Table("checkpoint", "place", "MB", "content", title="made of")
     for name, entry in {"θ₀": inputs["base"], **inputs["finetuned"]}.items():
-        sha256 = entry["sha256"][0][:16] + "…" if entry["sha256"] else "–"
-        table.add_row(name, entry["path"] or "–", f"{entry['bytes'] / 1e6:.1f}", sha256)
+        hashes = content_hashes(entry)
+        content = f"{hashes[0]} {hashes[1][0][:16]}…" if hashes else "–"
+        table.add_row(name, entry["path"] or "–", f"{entry['bytes'] / 1e6:.1f}", content)
     return table
 
 

@@ -2,7 +2,7 @@
 
 from taskbasis.store.artifact import Artifact
 from taskbasis.store.atomic import write_bytes, write_json, write_text
-from taskbasis.store.hashing import digest, file_sha256, files_sha256
+from taskbasis.store.hashing import digest, file_sha256, hash_files
 from taskbasis.store.keys import StageKey
 from taskbasis.store.store import Store
 
@@ -12,7 +12,7 @@ __all__ = [
     "Store",
     "digest",
     "file_sha256",
-    "files_sha256",
+    "hash_files",
     "write_bytes",
     "write_json",
     "write_text",

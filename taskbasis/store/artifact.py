@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taskbasis.errors import StoreError
-from taskbasis.store.hashing import digest, file_sha256, files_sha256
+from taskbasis.store.hashing import digest, file_sha256, hash_files
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
@@ -60,7 +60,7 @@ def describe_files(folder: Path, known: Mapping[Path, str] | None = None) -> dic
     """
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
     hashes = dict(known or {})
-    hashes |= files_sha256([path for path in paths if path not in hashes])
+    hashes |= hash_files([path for path in paths if path not in hashes])
     return {
         path.relative_to(folder).as_posix(): {"sha256": hashes[path], "size": path.stat().st_size}
         for path in paths

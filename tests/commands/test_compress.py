@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from blake3 import blake3
 from safetensors.torch import load_file, save_file
 
 from taskbasis.basis import Basis
@@ -74,8 +75,8 @@ def test_the_basis_says_what_it_was_made_of(models, run_compress):
     run_compress(BASE, ALL, "M=2", "out=bases/b")
     description = json.loads(Path("bases/b/basis.json").read_text())
     inputs = description["inputs"]
-    sha256 = hashlib.sha256(Path("tuned/dtd.safetensors").read_bytes()).hexdigest()
-    assert inputs["finetuned"]["dtd"]["sha256"] == [sha256]
+    content = Path("tuned/dtd.safetensors").read_bytes()
+    assert inputs["finetuned"]["dtd"]["blake3"] == [blake3(content).hexdigest()]
     assert inputs["base"]["path"] == "../../theta0.safetensors"
     gram = torch.tensor(description["gram"], dtype=torch.float64)
     torch.testing.assert_close(gram, models.T @ models, rtol=1e-5, atol=1e-7)
@@ -92,9 +93,18 @@ def test_a_home_folder_is_not_spelt_out(monkeypatch):
     assert relative_place(Path("/data/theta0.safetensors"), Path("/data/b")) == "../theta0.safetensors"
 
 
-def test_hashing_can_be_left_out(models, run_compress):
-    run_compress(BASE, ALL, "M=2", "out=b", "hash=false")
-    assert json.loads(Path("b/basis.json").read_text())["inputs"]["base"]["sha256"] is None
+def test_inputs_can_be_hashed_as_hubs_do_or_not_at_all(models, run_compress):
+    run_compress(BASE, ALL, "M=2", "out=b", "hash=sha256")
+    base = json.loads(Path("b/basis.json").read_text())["inputs"]["base"]
+    assert base["sha256"] == [hashlib.sha256(Path("theta0.safetensors").read_bytes()).hexdigest()]
+    run_compress(BASE, ALL, "M=2", "out=c", "hash=null")
+    assert not {"sha256", "blake3"} & set(json.loads(Path("c/basis.json").read_text())["inputs"]["base"])
+
+
+def test_an_unknown_hash_is_refused(models, run_compress):
+    with pytest.raises(ConfigError, match=r"hash='md5': accepted are sha256, blake3, null"):
+        run_compress(BASE, ALL, "M=2", "out=b", "hash=md5")
+    assert not Path("b").exists()
 
 
 def test_an_existing_basis_is_replaced(models, run_compress):

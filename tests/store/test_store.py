@@ -12,7 +12,7 @@ import pytest
 from taskbasis.errors import StoreError
 from taskbasis.store import StageKey, Store, hashing
 from taskbasis.store.__main__ import main as store_command
-from taskbasis.store.hashing import file_sha256, files_sha256
+from taskbasis.store.hashing import file_sha256, hash_files
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,23 @@ def test_files_are_hashed_by_several_threads_like_one_by_one(tmp_path):
     files = [tmp_path / str(i) for i in range(7)]
     for i, file in enumerate(files):
         file.write_bytes(bytes(i) * 1000)
-    found = files_sha256(files, threads=3)
+    found = hash_files(files, threads=3)
     assert list(found) == files
     assert found == {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     with pytest.raises(StoreError, match=r"cannot read .*absent"):
-        files_sha256([*files, tmp_path / "absent"])
+        hash_files([*files, tmp_path / "absent"])
+
+
+def test_blake3_gives_the_values_of_its_specification(tmp_path):
+    # From the test vectors that its authors publish: the input is 0, 1, …, 250, 0, 1, … of so many bytes.
+    published = {
+        0: "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        1025: "d00278ae47eb27b34faecf67b4fe263f82d5412916c1ffd97c8cb7fb814b8444",
+    }
+    for size, value in published.items():
+        file = tmp_path / str(size)
+        file.write_bytes(bytes(i % 251 for i in range(size)))
+        assert hash_files([file], "blake3") == {file: value}
 
 
 def test_what_was_hashed_when_it_was_stored_is_not_read_again(tmp_path, monkeypatch):
