@@ -77,9 +77,13 @@ def floor(job: Job) -> None:
         list(pool.map(subtract, pieces))
 
 
-def hashes(job: Job) -> None:
-    """The content hashes of all files, as ``compress`` makes them."""
-    hash_files([job.base, *job.finetuned.values()], "blake3")
+def hashes(algorithm: Algorithm) -> Callable[[Job], None]:
+    """A step that hashes the content of all files."""
+
+    def step(job: Job) -> None:
+        hash_files([job.base, *job.finetuned.values()], algorithm)
+
+    return step
 
 
 def gram(job: Job) -> None:
@@ -87,12 +91,16 @@ def gram(job: Job) -> None:
     job.vectors.gram()
 
 
-def gram_and_hash(job: Job) -> None:
-    """Both at once, as ``compress`` does."""
-    with ThreadPoolExecutor(1) as beside:
-        hashed = beside.submit(hashes, job)
-        gram(job)
-        hashed.result()
+def gram_and(algorithm: Algorithm) -> Callable[[Job], None]:
+    """A step that does both at once, as ``compress`` does."""
+
+    def step(job: Job) -> None:
+        with ThreadPoolExecutor(1) as beside:
+            hashed = beside.submit(hashes(algorithm), job)
+            gram(job)
+            hashed.result()
+
+    return step
 
 
 def atoms(job: Job) -> None:
@@ -107,7 +115,7 @@ def merged_model(job: Job) -> None:
     one.save_models({"merged": job.out / "merged.safetensors"}, job.base, ALPHA)
 
 
-def compress_with(method: str, hash: Algorithm | None = "blake3") -> Callable[[Job], None]:
+def compress_with(method: str, hash: Algorithm | None = "xxh3_128") -> Callable[[Job], None]:
     """A step that writes a whole basis folder."""
 
     def step(job: Job) -> None:
@@ -125,9 +133,11 @@ def in_memory(way: Callable[[Path, Mapping[str, Path], int, Path], None]) -> Cal
 
 STEPS: dict[str, Callable[[Job], None]] = {
     "floor": floor,
-    "hash": hashes,
+    "hash": hashes("xxh3_128"),
+    "sha256": hashes("sha256"),
     "gram": gram,
-    "gram and hash": gram_and_hash,
+    "gram and hash": gram_and("xxh3_128"),
+    "gram and sha256": gram_and("sha256"),
     "atoms": atoms,
     "merged model": merged_model,
     **{

@@ -40,7 +40,7 @@ class Inputs:
     precision: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
     threads: int | None = None
-    hash: Algorithm | None = "blake3"
+    hash: Algorithm | None = "xxh3_128"
     """What the basis records of every checkpoint's content."""
 
 

@@ -36,7 +36,7 @@ class CompressConfig:
     precision: str = "float32"
     device: str = "cpu"
     threads: int | None = None
-    hash: str | None = "blake3"
+    hash: str | None = "xxh3_128"
 
 
 def main() -> None:

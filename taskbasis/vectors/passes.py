@@ -51,7 +51,8 @@ class Pass:
             if self.threads == 1:
                 yield from map(function, items)
                 return
-            pool = ThreadPoolExecutor(self.threads)
+            # OpenMP counts threads anew in each thread.
+            pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
             try:
                 yield from pool.map(function, items)
             finally:

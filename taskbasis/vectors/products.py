@@ -49,9 +49,10 @@ class OnHost:
             X[K:].zero_()
             self.columns.read(chunk.tensor, chunk.start, X[:K])
             x = X.numpy()
-            # numpy multiplies an array with its own transpose in half the operations (BLAS syrk).
+            # An array times its own transpose takes numpy half the operations (BLAS syrk), and np.dot, unlike
+            # the operator @, does them without the interpreter's lock.
             with np.errstate(invalid="ignore", over="ignore"):
-                product = (x @ x.T)[:K, :K] if rows is None else x[list(rows)] @ x[:K].T
+                product = np.dot(x, x.T)[:K, :K] if rows is None else np.dot(x[list(rows)], x[:K].T)
             total += torch.from_numpy(product)
         return total
 

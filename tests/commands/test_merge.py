@@ -116,7 +116,10 @@ class TestRefusals:
             (["from=bases/ae", "select=visual."], "a basis has its own selection"),
             (["from=bases/ae", "+nonsense=1"], "unknown key nonsense; accepted: from, base"),
             (["from=nowhere"], r"nowhere/basis\.json cannot be read"),
-            (["from=bases/ae", "base=tuned/cars.safetensors"], r"is not the file that the basis .* \(blake3"),
+            (
+                ["from=bases/ae", "base=tuned/cars.safetensors"],
+                r"is not the file .* \(xxh3_128 differs",
+            ),
         ],
     )
     def test_each_is_one_clear_message_and_leaves_nothing(self, basis_folder, run_merge, overrides, message):
