@@ -67,7 +67,7 @@ def ratios(steps: dict[str, Any]) -> str:
         ("mergekit / `taskbasis.merge`", "mergekit", ["taskbasis.merge"], "≥ 3"),
     ]
     rows = [
-        [label, f"{wall[over] / max(wall[name] for name in under):.1f}", aim]
+        [label, f"{wall[over] / max(wall[name] for name in under):.2f}", aim]
         for label, over, under, aim in pairs
         if all(wall.get(name) for name in (over, *under))
     ]
