@@ -27,7 +27,7 @@ class _Hash(Protocol):
 
 
 ALGORITHMS: dict[Algorithm, Callable[[], _Hash]] = {"sha256": hashlib.sha256, "xxh3_128": xxh3_128}
-"""SHA-256, which nobody can forge and hubs list; XXH3, a tenth of its cost, for what is damaged or mixed up."""
+"""SHA-256, which nobody can forge and hubs list; XXH3, a tenth of its cost, to find what is mixed up."""
 
 _BLOCK = 1 << 20
 _TICK = 20_000_000
