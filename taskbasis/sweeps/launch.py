@@ -95,17 +95,19 @@ def _open_sweep(config: DictConfig) -> None:
     asked = [f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items()]
     asked += list(config.hydra.overrides.task)
     search = optimises(config.hydra.sweeper)
-    jobs = _jobs(config, asked, search)
+    console = Console(quiet=config.verbosity == "quiet")
+    with console.status("composing jobs"):
+        jobs = _jobs(config, asked, search)
     if search:
         check_objective(config.objective, jobs[0].config.evaluation.protocols)
         follow_objective(config)
     name = sweep_name(semantic_overrides(asked) + (search_settings(config) if search else []))
     journal = Journal(Path(config.hydra.sweep.dir) / name)
     _move_to(config, journal.folder)
-    if config.verbosity != "quiet":
-        _show(jobs, name, describe_search(config) if search else None)
+    if not console.quiet:
+        _show(console, jobs, name, describe_search(config) if search else None)
     journal.begin(asked, None if search else len(jobs), config.objective if search else None)
-    _launched = Launched(journal, config.verbosity == "quiet")
+    _launched = Launched(journal, console.quiet)
 
 
 def _close(launched: Launched, interrupted: bool) -> bool:
@@ -141,11 +143,10 @@ def _move_to(config: DictConfig, folder: Path) -> None:
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
 
 
-def _show(jobs: list[Composed], name: str, search: str | None) -> None:
+def _show(console: Console, jobs: list[Composed], name: str, search: str | None) -> None:
     # Imported now: the stages need torch, which --help and refusals do not.
     from taskbasis.sweeps.plan import plan_sweep, plan_table
 
-    console = Console()
     with console.status(f"planning {len(jobs)} jobs"):
         plan = plan_sweep(jobs)
     console.print(plan_table(plan, name, search))
