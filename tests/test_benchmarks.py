@@ -50,7 +50,7 @@ def test_tables_of_the_mini_suite(script):
 
 
 def test_tables_of_the_engine(script):
-    steps = ["floor", "gram", "merged model"]
+    steps = ["floor", "hash", "gram", "gram and hash", "merged model", "compress Autoencoder"]
     small = ["--size", "tiny", "--tasks", "3", "--rounds", "1", "--only", *steps]
     out = "benchmarks/results/engine-vit-b-32-T20.json"
     folder = script("engine", "--folder", "checkpoints", *small, "--out", out)
@@ -60,6 +60,7 @@ def test_tables_of_the_engine(script):
     script_page = (script("engine_page") / "docs" / "performance.md").read_text()
     assert "| Gram matrix |" in script_page
     assert "| Gram matrix / floor |" in script_page
+    assert "| Gram matrix and XXH3 / the longer of the two |" in script_page
     assert "mergekit 0.1.5" not in script_page.split("measured: begin")[1].split("measured: end")[0]
 
 

@@ -1,0 +1,38 @@
+import pytest
+from threadpoolctl import threadpool_info
+
+from taskbasis.vectors.passes import Pass
+
+
+def openmp(_=None):
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp"]
+
+
+@pytest.mark.skipif(not openmp(), reason="torch does not use OpenMP here")
+def test_every_thread_of_a_pass_computes_alone_and_others_as_before():
+    before = openmp()
+    found = list(Pass(threads=2).run(openmp, range(4), lambda _: 1))
+    assert found == [[1] * len(before)] * 4
+    assert openmp() == before
+
+
+def test_results_come_in_order_with_the_progress_of_each():
+    told = []
+    how = Pass(threads=3, progress=lambda done, total: told.append((done, total)))
+    assert list(how.run(lambda x: x * x, range(1, 6), lambda x: x)) == [1, 4, 9, 16, 25]
+    assert told == [(1, 15), (3, 15), (6, 15), (10, 15), (15, 15)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_ends_the_pass_without_the_work_that_nobody_began(threads):
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        if item == 2:
+            raise ValueError("broken")
+        return item
+
+    with pytest.raises(ValueError, match="broken"):
+        list(Pass(threads).run(work, range(1000), lambda _: 1))
+    assert len(begun) < 1000
