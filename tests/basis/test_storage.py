@@ -143,7 +143,9 @@ class TestRefusals:
 
 def test_vectors_are_hashed_as_they_are_written_and_not_read_again(vectors, tmp_path, monkeypatch):
     read, hash_file = [], hashing._hash_file
-    monkeypatch.setattr(hashing, "_hash_file", lambda path: read.append(path.name) or hash_file(path))
+    monkeypatch.setattr(
+        hashing, "_hash_file", lambda path, state: read.append(path.name) or hash_file(path, state)
+    )
     PCA(M=2).fit(vectors.gram()).save(tmp_path / "b", vectors)
     assert read == ["matrices.safetensors"]
     files = json.loads((tmp_path / "b" / "basis.json").read_text())["files"]

@@ -170,7 +170,7 @@ def age(path):
     os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
 
 
-def read_again(path):
+def read_again(path, state):
     pytest.fail(f"{path} was read again")
 
 
