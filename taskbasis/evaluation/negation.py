@@ -87,7 +87,7 @@ class Negation:
             "threshold": float(self.rule.threshold),
             "control_zeroshot": {s: c.as_dict() for s, c in self.control_zeroshot.items()},
             "control_passes": passes,
-            "grid_control_passes": len(points),
+            "grid_control_passes": len(self.rule.alphas) * len(self.tasks),
             "tasks": {name: task.as_dict() for name, task in self.tasks.items()},
             "target_top1": float(mean_top1({name: task.target for name, task in self.tasks.items()})),
             "control_top1": float(mean_top1({name: task.control for name, task in self.tasks.items()})),

@@ -182,6 +182,7 @@ def test_a_grid_without_zero_falls_back_to_the_zero_shot_model(run_own):
     line = ("search.start=30", "search.stop=30", "search.points=1")
     result = run_own("evaluation=negation", "basis=none", *line)
     assert result["run"]["status"] == "completed"
+    assert result["protocols"]["negation"]["grid_control_passes"] == len(result["tasks"])
     for name, task in result["protocols"]["negation"]["tasks"].items():
         assert [point["alpha"] for point in task["curve"]] == [0.0, 30.0]
         assert task["alpha"] == 0.0
