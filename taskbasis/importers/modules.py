@@ -14,7 +14,7 @@ from torch import Tensor
 
 from taskbasis.errors import ImporterError
 from taskbasis.importers.checkpoint import Checkpoint, without_prefix
-from taskbasis.importers.unpickler import Inert
+from taskbasis.importers.machine import Inert
 
 ENCODER, HEAD = "encoder", "head"
 _DEPTH = 64
