@@ -57,6 +57,10 @@ class TestShow:
         assert "visual.w" in text
         assert "2×3" in text
 
+    def test_a_checkpoint_without_tensors(self, tmp_path, shown):
+        save_file({}, tmp_path / "none.safetensors")
+        assert "0 tensors" in shown(tmp_path / "none.safetensors")
+
     def test_a_foreign_basis(self, shared_fixtures, shown):
         run = next((shared_fixtures / "authors_code_new" / "checkpoints").glob("*/_basis_runs/PCA*"))
         text = shown(run)

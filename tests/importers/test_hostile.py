@@ -303,6 +303,14 @@ class TestContainer:
         with pytest.raises(ImporterError, match="checksum of storage '0' is wrong"):
             load(path)
 
+    def test_a_member_whose_name_is_no_text(self, tmp_path):
+        torch.save({"x": torch.ones(2)}, tmp_path / "file.pt")
+        content = bytearray((tmp_path / "file.pt").read_bytes())
+        content[content.rindex(b"byteorder")] |= 0x80
+        (tmp_path / "file.pt").write_bytes(content)
+        with pytest.raises(ImporterError, match=r"file\.pt is damaged: 'utf-8' codec can't decode"):
+            load(tmp_path / "file.pt")
+
     @pytest.mark.parametrize("field", [26, 28])
     def test_local_headers_that_point_beyond_the_file(self, save_payload, field):
         path = save_payload(rebuilt())
