@@ -61,6 +61,20 @@ class TestShow:
         save_file({}, tmp_path / "none.safetensors")
         assert "0 tensors" in shown(tmp_path / "none.safetensors")
 
+    def test_names_and_values_that_look_like_markup(self, tmp_path, shown):
+        tensors = {"a[/x]": torch.ones(2), "[bold]b": torch.ones(2), "c:bus:": torch.ones(2)}
+        save_file(tensors, tmp_path / "m.safetensors", {"note[/x]": "[/y] [red]z :bus:"})
+        text = shown(tmp_path / "m.safetensors")
+        for part in (*tensors, "note[/x]: [/y] [red]z :bus:"):
+            assert part in text
+
+    def test_a_basis_of_tasks_that_look_like_markup(self, models, run_compress, shown):
+        Path("tuned/cars.safetensors").rename("tuned/[bold]cars.safetensors")
+        run_compress("base=theta0.safetensors", "finetuned=tuned", "M=1", "basis=pca", "out=b")
+        text = shown("b")
+        assert "│ tasks │ [bold]cars, dtd, mnist, svhn │" in text
+        assert "0 [bold]cars" in text
+
     def test_a_foreign_basis(self, shared_fixtures, shown):
         run = next((shared_fixtures / "authors_code_new" / "checkpoints").glob("*/_basis_runs/PCA*"))
         text = shown(run)
