@@ -32,12 +32,12 @@ class TorchArchive:
         if not path.is_file():
             raise ImporterError(f"no such file: {path}")
         self._size = path.stat().st_size
-        if not zipfile.is_zipfile(path):
-            raise ImporterError(
-                f"{path} is not a zip archive of torch.save; files of its legacy format (torch < 1.6) "
-                f"have to be saved again by whoever trusts them"
-            )
         try:
+            if not zipfile.is_zipfile(path):
+                raise ImporterError(
+                    f"{path} is not a zip archive of torch.save; files of its legacy format (torch < 1.6) "
+                    f"have to be saved again by whoever trusts them"
+                )
             with zipfile.ZipFile(path) as archive:
                 self._members = self._check_members(archive.infolist())
                 self.pickle = self._read_small(archive, "data.pkl", PICKLE_LIMIT)

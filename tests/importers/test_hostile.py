@@ -311,6 +311,15 @@ class TestContainer:
         with pytest.raises(ImporterError, match=r"file\.pt is damaged: 'utf-8' codec can't decode"):
             load(tmp_path / "file.pt")
 
+    def test_an_archive_on_several_disks(self, tmp_path):
+        torch.save({"x": torch.ones(2)}, tmp_path / "file.pt")
+        content = bytearray((tmp_path / "file.pt").read_bytes())
+        locator = content.rindex(b"PK\6\7")
+        struct.pack_into("<I", content, locator + 16, 2)
+        (tmp_path / "file.pt").write_bytes(content)
+        with pytest.raises(ImporterError, match=r"file\.pt is damaged: .*multiple disks"):
+            load(tmp_path / "file.pt")
+
     @pytest.mark.parametrize("field", [26, 28])
     def test_local_headers_that_point_beyond_the_file(self, save_payload, field):
         path = save_payload(rebuilt())
