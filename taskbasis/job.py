@@ -65,7 +65,8 @@ def execute(job: Composed, place: Place | None = None) -> Done:
         place: where it stands in a sweep, if it is part of one.
 
     Raises:
-        TaskbasisError: what the configuration or a stage is refused for; it is recorded first.
+        TaskbasisError: what the configuration is refused for, before anything is recorded, or a stage,
+            once that is recorded.
     """
     if job.config.verbosity not in LEVELS:
         raise ConfigError(f"verbosity={job.config.verbosity!r}: accepted are {', '.join(LEVELS)}")

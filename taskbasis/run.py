@@ -25,8 +25,8 @@ def run(job: Composed) -> dict[str, Any]:
     """Carry out a composed run, or find what it left before; the content of its ``result.json``.
 
     Raises:
-        TaskbasisError: if the configuration or a stage is refused; the run folder then holds a
-            ``result.json`` with ``status: failed`` (unless the folder itself was the trouble).
+        TaskbasisError: if the configuration is refused, which leaves no record, or a stage, after which
+            the run folder holds a ``result.json`` with ``status: failed``.
     """
     parallel.warm_up()
     with heavy_imports():

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import signal
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from torch.utils.data import DataLoader, Dataset
 
 from taskbasis.devices import own_gpus
@@ -38,7 +44,7 @@ def quiet_trainer(
     ``lightning.pytorch.Trainer``.
     """
     _be_quiet()
-    return Trainer(
+    return _QuietTrainer(
         accelerator=accelerator,
         devices=devices,
         precision=precision,  # type: ignore[arg-type]
@@ -56,8 +62,33 @@ def in_order(batches: Dataset[Batch] | Sequence[Batch]) -> DataLoader[Batch]:
     return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
 
+class _QuietTrainer(Trainer):
+    """Left by Ctrl-C as other code is."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        with _interruptible():
+            super().fit(*args, **kwargs)
+
+    def validate(self, *args: Any, **kwargs: Any) -> Any:
+        with _interruptible():
+            return super().validate(*args, **kwargs)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Undo what Lightning makes of Ctrl-C: an exit with code 1, after which Ctrl-C is ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
 class Together(DDPStrategy):
-    """Several devices, each with a process that begins as quietly as this one."""
+    """Several devices, each with a process that begins as quietly as this one and never outlives it."""
 
     def __init__(self) -> None:
         super().__init__(start_method="spawn")
@@ -66,6 +97,27 @@ class Together(DDPStrategy):
         """Arrive in a new process."""
         super().__setstate__(state)
         _be_quiet()
+
+    def setup_environment(self) -> None:
+        """Begin in a new process."""
+        threading.Thread(target=_leave_without_parent, daemon=True).start()
+        super().setup_environment()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the processes, which would train on after an interruption."""
+        super().on_exception(exception)
+        assert isinstance(self.launcher, _MultiProcessingLauncher)
+        for process in self.launcher.procs:
+            process.kill()
+        for process in self.launcher.procs:
+            process.join()
+
+
+def _leave_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _be_quiet() -> None:

@@ -8,14 +8,22 @@ import json
 
 import pytest
 import torch
+import vision_formats as formats
 from safetensors.torch import load_file, save_file
 
-from taskbasis.basis import Autoencoder, Exact
+from taskbasis.basis import PCA, Autoencoder, Basis, Exact, Identity, RandomOrthonormal, RandomSample
 from taskbasis.basis.stages import BASIS, BasisKey, fit
 from taskbasis.data.mini.suite import DrawingKey, MiniSuite, ShiftedPixels
-from taskbasis.data.pixels import Pixels
+from taskbasis.data.pixels import PIXELS, Pixels
+from taskbasis.data.preprocess import Preprocess
 from taskbasis.data.suite import TaskSpec
+from taskbasis.data.vision import VisionSuite
+from taskbasis.data.vision.scan import ScanKey
+from taskbasis.data.vision.suite import PixelKey
 from taskbasis.evaluation.scoring import Request, ScoreKey, Scoring, Weights
+from taskbasis.importers.published import FolderSource, Found
+from taskbasis.models.imported import BASIS as IMPORTED
+from taskbasis.models.imported import ImportedBasisKey, ImportedKey, ImportJob, import_basis, import_model
 from taskbasis.models.stages import ENCODER, HEAD, HeadKey, PretrainedKey, pretrained_and_heads
 from taskbasis.models.tiny import TinyTokenizer
 from taskbasis.models.tiny.pretrain import model_config
@@ -154,6 +162,93 @@ def test_basis(tmp_path):
     golden(BasisKey, 1, found, GOLDEN["basis"])
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        PCA(M=2),
+        PCA(M=2, center=False),
+        RandomSample(M=2, seed=1),
+        RandomOrthonormal(M=2, seed=1),
+        Identity(),
+        Autoencoder(M=2, seed=1, solver="adam", steps=200),
+    ],
+    ids=["pca", "uncentred", "random_sample", "random", "none", "adam"],
+)
+def test_other_bases(method, vectors, tmp_path, request):
+    """The coefficients of reconstructed vectors do not depend on how B and W share their product."""
+    sources = method.sources(vectors) if isinstance(method, RandomOrthonormal) else vectors
+    basis, artifact = fit(Store(tmp_path), method, sources.gram(), 1)
+    rebuilt = basis.reconstruction_coefficients()
+    found = [
+        json.loads(artifact.file(BASIS).read_text())["loss"],
+        float(rebuilt.norm()),
+        float(rebuilt[-1, 1]),
+    ]
+    golden(BasisKey, 1, found, GOLDEN[request.node.callspec.id])
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    """Forty and twenty pictures as they are distributed, without any compression that could differ."""
+    formats.mnist(tmp_path / "data/mnist/MNIST/raw")
+    look = Preprocess(32, (0.5,) * 3, (0.5,) * 3)
+    return VisionSuite(str(tmp_path / "data"), check_sizes=False).fitted(look), Store(tmp_path / "store")
+
+
+def test_scan(mnist):
+    suite, store = mnist
+    found = suite.scan(store, "MNIST")
+    assert {name: found.identity(name)[:12] for name in found.splits} == GOLDEN["scan"], (
+        "ScanKey: results changed; bump its VERSION and record the new hashes here"
+    )
+    assert ScanKey.VERSION == 1
+
+
+def test_pixels(mnist):
+    suite, store = mnist
+    pixels = load_file(suite.pixels(store, "MNIST", "test").file(PIXELS))
+    images = pixels["images"].double()
+    found = [float(images[:, :, :16].mean()), float(images[:, :, 16:].mean()), float(images[3, 0, 9, 9])]
+    assert pixels["labels"].tolist() == [i % 10 for i in range(20)]
+    golden(PixelKey, 1, found, GOLDEN["pixels"])
+
+
+def test_imported(clip, made, tmp_path):
+    """A checkpoint of the whole model in half precision, of which the image encoder is kept."""
+    _, theta0, _, tuned = made
+    weights = load_file(tuned.file(ENCODER))
+    (tmp_path / "models").mkdir()
+    whole = {name: tensor.half() for name, tensor in weights.items()} | {"logit_scale": torch.ones(())}
+    save_file(whole, tmp_path / "models/demo.safetensors")
+    job = ImportJob(Store(tmp_path / "store"), clip, "demo", theta0, FolderSource(tmp_path / "models"))
+    imported = load_file(import_model(job, lambda event: None).file(ENCODER))
+    assert imported.keys() == weights.keys()
+    assert {tensor.dtype for tensor in imported.values()} == {torch.float32}
+    found = float(sum(tensor.double().abs().sum() for tensor in imported.values()))
+    golden(ImportedKey, 1, found, GOLDEN["imported"])
+
+
+def test_imported_basis(made, tmp_path):
+    """Two atoms of three tasks, which are wanted in another order."""
+    theta0 = made[1]
+    layout = load_file(theta0.file(ENCODER))
+    atoms = [{f"model.{name}": torch.full_like(w, value) for name, w in layout.items()} for value in (1, 2)]
+    W = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    folder = tmp_path / "ae"
+    folder.mkdir()
+    torch.save({"basis_vectors": atoms}, folder / "basis_vectors.pt")
+    torch.save({"B": torch.full((3, 2), 1 / 3), "W": W}, folder / "AWB.pt")
+    info = {"method": "AutoencoderBasisMethod", "datasets": ["a", "b", "c"]}
+    (folder / "method_info.json").write_text(json.dumps(info))
+    artifact = import_basis(Store(tmp_path / "store"), theta0, Found(folder, "here"), ("c", "a", "b"))
+    stored = artifact.path / IMPORTED
+    basis = Basis.load(stored)
+    gram = VectorSet.atoms(stored).gram().matrix / sum(w.numel() for w in layout.values())
+    rebuilt = basis.reconstruction_coefficients()
+    found = [*gram.flatten().tolist(), *rebuilt.flatten().tolist()]
+    golden(ImportedBasisKey, 1, found, [1, 2, 2, 4, 0.3, 0.1, 0.2, 0.6, 0.4, 0.5])
+
+
 def test_drawing(tmp_path):
     """The drawings themselves have hashes of their own; here their number and the coverage of classes."""
     suite = MiniSuite(seed=1000)
@@ -171,4 +266,13 @@ GOLDEN = {
     "gram": [38.28884, -0.2201305],
     "combined": [6.856516, -0.2758686],
     "basis": [10.594383, 0.2785689, 7.337738, 0.0936213],
+    "pca": [0.551315410, 1.73205081, -0.221010128],
+    "uncentred": [1.11317335, 1.41421356, -0.238085420],
+    "random_sample": [1.18930086, 1.41807894, 0.0],
+    "random": [2.38909730, 0.00792922841, 0.00328649423],
+    "none": [0.0, 2.0, 0.0],
+    "adam": [1.23934131, 1.21532275, 0.0666583412],
+    "scan": {"train": "56a5e9c86706", "val": "73c0b824757c", "test": "e18d9e92cee0"},
+    "pixels": [58.702246, 116.99834, 48.0],
+    "imported": 47211.583,
 }

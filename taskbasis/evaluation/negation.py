@@ -1,7 +1,8 @@
 """The negation protocol: forget one task, keep the control.
 
 For every task t the model θ₀ − α·v̂_t is scored; α is the one with the lowest validation accuracy on t
-among those that keep at least a share of the zero-shot accuracy on the control task.
+among those that keep at least a share of the zero-shot accuracy on the control task. α = 0, which always
+does, is among them even where the grid leaves it out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Rule:
     """Which α count, and what the control must keep."""
 
     alphas: tuple[float, ...]
+    """To try besides 0."""
     control: str
     """Name of the control task."""
     threshold: Fraction
@@ -166,7 +168,7 @@ def _request(bench: Bench, task: str, split: str, vector: Weights) -> Request:
 
 def _negate(scorer: Scorer, job: _Job) -> NegatedTask:
     """Score the target at every α, then the control in the order of trial until it keeps its share."""
-    alphas, control = job.rule.alphas, job.rule.control
+    alphas, control = sorted({0.0, *job.rule.alphas}), job.rule.control
 
     def score(task: str, split: str, *at: float) -> list[Count]:
         # α = 0 is the zero-shot model, whose counts are known.
@@ -179,11 +181,10 @@ def _negate(scorer: Scorer, job: _Job) -> NegatedTask:
     targets = score(job.task, "val", *alphas)
     scorer.report(Progress(STAGE, job.task, 1, 3))
     tried: dict[int, Count] = {}
-    chosen = 0.0
     for index in order_of_trial(alphas, targets):
-        (tried[index],) = score(control, "val", alphas[index])
+        chosen = alphas[index]
+        (tried[index],) = score(control, "val", chosen)
         if keeps(tried[index], job.control["val"], job.rule.threshold):
-            chosen = alphas[index]
             break
     scorer.report(Progress(STAGE, job.task, 2, 3))
     points = [

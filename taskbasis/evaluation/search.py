@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,10 +19,13 @@ class Grid:
     points: int = 21
 
     def __post_init__(self) -> None:
-        if self.points < 1 or not self.start <= self.stop or (self.points == 1 and self.start != self.stop):
+        finite = math.isfinite(self.start) and math.isfinite(self.stop) and self.points >= 1
+        ordered = self.start < self.stop if self.points > 1 else self.start == self.stop
+        # Where start and stop are next to each other, there are no floats between them.
+        if not (finite and ordered) or len(set(self.alphas())) < self.points:
             raise ConfigError(
-                f"search: {self.points} points from {self.start} to {self.stop} are no grid; "
-                "need points ≥ 1 and start ≤ stop (one point: start = stop)"
+                f"search: {self.points} points from {self.start} to {self.stop} are no grid; need "
+                "search.points ≥ 1 and search.start < search.stop, or search.points=1 and both equal"
             )
 
     def alphas(self) -> tuple[float, ...]:

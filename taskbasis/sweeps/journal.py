@@ -14,8 +14,6 @@ from typing import Any
 
 from taskbasis.store import digest, write_json, write_text
 
-STATUSES = ("completed", "skipped", "failed", "interrupted", "running", "not started")
-
 
 def sweep_name(overrides: Sequence[str]) -> str:
     """The name of the sweep that these overrides ask for: equal when it is launched again."""
@@ -108,7 +106,7 @@ class JobNote:
         """Record how the job ended.
 
         Args:
-            status: one of :data:`STATUSES`.
+            status: completed, skipped, failed, interrupted or not started.
             run: name of the run folder.
             facts: error or metrics.
         """

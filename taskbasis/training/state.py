@@ -75,6 +75,11 @@ class KeepState(Callback):
     def __init__(self, path: Path, every: int) -> None:
         self._path, self._every, self._written = path, every, -1
 
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take the state from which a run goes on as written."""
+        # During the first parts of the next step the trainer still counts the steps of that state.
+        self._written = trainer.global_step
+
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         """Write after every ``every``-th step, once."""
         step = trainer.global_step

@@ -23,8 +23,20 @@ def test_grids_are_configurable():
     assert Grid(start=0.3, stop=0.3, points=1).alphas() == (0.3,)
 
 
-@pytest.mark.parametrize("bad", [{"points": 0}, {"start": 1.0, "stop": 0.0}, {"points": 1}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"points": 0},
+        {"start": 1.0, "stop": 0.0},
+        {"points": 1},
+        {"start": 0.3, "stop": 0.3},
+        {"start": 0.3, "stop": 0.30000000000000004},
+        {"stop": float("inf")},
+        {"stop": float("nan")},
+    ],
+)
 def test_what_is_no_grid_is_refused(bad):
+    """Equal α too, since results could not say which of them was chosen."""
     with pytest.raises(ConfigError, match="are no grid"):
         Grid(**bad)
 

@@ -5,22 +5,77 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskbasis.evaluation.counts import Count
-from taskbasis.evaluation.negation import keeps, order_of_trial
+from taskbasis.evaluation.negation import Rule, keeps, negation
+from taskbasis.evaluation.scoring import Bench
+from taskbasis.evaluation.single import SingleScores
+from taskbasis.tracking.results import chosen_point
 
-ALPHAS = [k / 10 for k in range(11)]
+ALPHAS = tuple(k / 10 for k in range(11))
+ZEROSHOT = {"target": Count(12, 20), "control": Count(90, 100)}
+
+
+class Table:
+    """Scores from tables of counts by task and α, in place of models."""
+
+    def __init__(self, counts):
+        self.counts = counts
+
+    def report(self, event):
+        """Progress is of no interest."""
+
+    def score(self, request):
+        return tuple(self.counts[request.pixels][-alpha] for alpha in request.alphas)
+
+    def scores(self, requests, workers):
+        return [self.score(request) for request in requests]
+
+    def map(self, function, items, stage, workers):
+        return [function(self, item) for item in items]
+
+
+class AnyFile:
+    def file(self, name):
+        return name
+
+    sha256 = file
+
+
+def negate(alphas, targets, controls):
+    """The protocol on one task whose counts at α are given, as it stands in results."""
+    counts = {"target": dict(zip(alphas, targets, strict=True))}
+    counts["control"] = dict(zip(alphas, controls, strict=True)) | {-0.0: ZEROSHOT["control"]}
+    bench = Bench(AnyFile(), dict.fromkeys(counts), {n: {"val": n, "test": n} for n in counts})
+    zeroshot = {split: {"target": ZEROSHOT["target"]} for split in ("val", "test")}
+    return negation(
+        Table(counts),
+        None,
+        bench=bench,
+        rule=Rule(alphas, "control", Fraction(19, 20)),
+        vectors={"target": None},
+        single=SingleScores(zeroshot, {}),
+    ).as_dict()["tasks"]["target"]
 
 
 @given(
+    alphas=st.sampled_from([ALPHAS, ALPHAS[1:], (1.0,), (0.0,)]),
     targets=st.lists(st.integers(0, 20), min_size=11, max_size=11),
     controls=st.lists(st.integers(0, 100), min_size=11, max_size=11),
 )
-def test_the_first_feasible_one_in_the_order_of_trial_is_the_answer_of_the_full_grid(targets, controls):
-    controls[0] = 90
-    zeroshot = Count(90, 100)
-    feasible = [i for i in range(11) if keeps(Count(controls[i], 100), zeroshot, Fraction(19, 20))]
-    best = min(feasible, key=lambda i: (targets[i], ALPHAS[i]))
-    order = order_of_trial(ALPHAS, [Count(t, 20) for t in targets])
-    assert next(i for i in order if i in feasible) == best
+def test_the_choice_is_that_of_the_full_grid_and_of_the_zero_shot_model(alphas, targets, controls):
+    """Also where no α of the grid keeps the control, and where the grid leaves α = 0 out."""
+    targets, controls = ([Count(c, n) for c in drawn] for drawn, n in ((targets, 20), (controls, 100)))
+    found = negate(alphas, targets[: len(alphas)], controls[: len(alphas)])
+    grid = {a: (t, c) for a, t, c in zip(alphas, targets, controls, strict=False) if a != 0.0}
+    grid[0.0] = (ZEROSHOT["target"], ZEROSHOT["control"])
+    feasible = [a for a, (_, control) in grid.items() if 20 * control.correct >= 19 * 90]
+    best = min(feasible, key=lambda a: (grid[a][0].correct, a))
+    assert found["alpha"] == best
+    assert [point["alpha"] for point in found["curve"]] == sorted(grid)
+    assert chosen_point(found) == {
+        "alpha": best,
+        "target": grid[best][0].as_dict(),
+        "control": grid[best][1].as_dict(),
+    }
 
 
 def test_the_threshold_is_compared_exactly():
@@ -120,3 +175,14 @@ def test_negation_without_a_basis_removes_the_task_vector_itself(run_own):
     result = run_own("evaluation=negation", "basis=none")
     assert set(result["protocols"]) == {"negation"}
     assert result["basis"]["relative_error"] == 0.0
+
+
+def test_a_grid_without_zero_falls_back_to_the_zero_shot_model(run_own):
+    """No task survives that α = 30 is subtracted; the control is kept by α = 0 alone."""
+    line = ("search.start=30", "search.stop=30", "search.points=1")
+    result = run_own("evaluation=negation", "basis=none", *line)
+    assert result["run"]["status"] == "completed"
+    for name, task in result["protocols"]["negation"]["tasks"].items():
+        assert [point["alpha"] for point in task["curve"]] == [0.0, 30.0]
+        assert task["alpha"] == 0.0
+        assert task["target"] == result["single"]["zeroshot"][name]["test"]

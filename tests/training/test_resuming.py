@@ -84,6 +84,20 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(recipe, tmp_path):
     assert not state.parent.exists()
 
 
+def test_a_run_killed_again_right_after_it_went_on_ends_with_the_same_weights(tmp_path):
+    """The second kill comes before the next state is due, in the midst of batches in parts."""
+    recipe = Recipe(**{**RECIPE.__dict__, "accumulate": 2})
+    whole = weights(finetune(job(tmp_path / "whole", recipe), lambda event: None))
+    broken = job(tmp_path / "broken", recipe, save_every=4)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no memory"):
+            finetune(broken, fail_at_nine)
+        (state,) = (tmp_path / "broken").rglob("state.safetensors")
+        assert steps_done(state) == 8
+    resumed = weights(finetune(broken, lambda event: None))
+    assert {k: v.tolist() for k, v in resumed.items()} == {k: v.tolist() for k, v in whole.items()}
+
+
 def fail_at_nine(event):
     if event.done == 9:
         raise RuntimeError("no memory")
