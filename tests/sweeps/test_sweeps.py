@@ -213,6 +213,25 @@ class TestPlan:
         assert f"2 refused: {jobs[2].run_name} …: M=2 is not possible for 2 tasks with a centred PCA" in text
         assert "1 refused: tiny-mini2-random-M3" in text
 
+    @pytest.mark.parametrize(
+        ("key", "good", "bad", "reason"),
+        [
+            ("basis.tau", "5", "0", "basis.tau=0: must be above 0"),
+            (
+                "merge.inputs",
+                "atoms",
+                "atmos",
+                "merge.inputs='atmos': accepted are atoms, reconstructed, tasks",
+            ),
+            ("basis.tau", "5", "warm", "taskbasis.basis.Autoencoder refuses its settings: '>' not supported"),
+        ],
+    )
+    def test_a_value_that_a_class_refuses_is_one_refused_job(self, job, key, good, bad, reason):
+        plan = plan_sweep([job(f"{key}={value}") for value in (good, bad)])
+        assert plan.wanted("results") == 1
+        ((_, said),) = plan.refused
+        assert said.startswith(reason)
+
     def test_jobs_that_cannot_run_are_named(self, job):
         plan = plan_sweep([job("tasks=[nonsense]")])
         ((_, reason),) = plan.refused
