@@ -24,7 +24,7 @@ from taskbasis.tracking.plots import write_plots
 from taskbasis.tracking.records import RunRecord, worth_recording
 from taskbasis.tracking.redaction import Redactor
 from taskbasis.tracking.wandb_artifacts import Made
-from taskbasis.tracking.wandb_mirror import Mirror, MirrorSettings, open_mirror
+from taskbasis.tracking.wandb_mirror import Mirror, MirrorSettings, NoMirror, open_mirror
 from taskbasis.weights import save_basis, save_merged
 
 _log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ def _carry_out(
     job: Composed, plan: Plan, settings: MirrorSettings, code: str, display: Display
 ) -> dict[str, Any]:
     redactor = redactor_of(job)
-    mirror = open_mirror(settings, redactor.value(job.semantic))
     record = RunRecord(job, redactor)
+    mirror: Mirror = NoMirror()
     torch.set_num_threads(plan.compute.threads)
     clock = Clock()
     facts: dict[str, Any] = {
@@ -106,6 +106,7 @@ def _carry_out(
         "device": device_name(plan.compute.accelerator),
     }
     try:
+        mirror = open_mirror(settings, redactor.value(job.semantic))
         with display:
             outcome = _run(plan, clock, Reporter(display, record, mirror))
         folder = save_basis(outcome, record.folder / "basis", atoms=settings.weights)

@@ -72,8 +72,30 @@ class TestMirror:
         monkeypatch.setenv("WANDB_API_KEY", key) if key else monkeypatch.delenv(
             "WANDB_API_KEY", raising=False
         )
+        monkeypatch.delenv("WANDB_MODE", raising=False)
         open_mirror(self.settings(tmp_path), {})
         assert modes == expected
+
+    @pytest.mark.parametrize(
+        ("said", "expected"), [("offline", ["offline"]), ("disabled", []), ("?", ["online"])]
+    )
+    def test_auto_is_what_the_environment_says(self, tmp_path, monkeypatch, said, expected):
+        modes = []
+        monkeypatch.setattr(wandb_mirror, "_init", lambda _, mode, *rest: modes.append(mode))
+        monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+        monkeypatch.setenv("WANDB_MODE", said)
+        open_mirror(self.settings(tmp_path), {})
+        assert modes == expected
+        open_mirror(self.settings(tmp_path, "tracker.mode=online"), {})
+        assert modes[-1] == "online", "what the configuration says comes first"
+
+    def test_a_failure_without_a_word_is_named(self, tmp_path, monkeypatch, caplog):
+        def init(*_):
+            raise TimeoutError
+
+        monkeypatch.setattr(wandb_mirror, "_init", init)
+        assert isinstance(open_mirror(self.settings(tmp_path, "tracker.mode=offline"), {}), NoMirror)
+        assert "W&B cannot start offline (TimeoutError)" in caplog.text
 
     def test_an_unreachable_server_means_offline_and_is_said(self, tmp_path, monkeypatch, caplog):
         def init(settings, mode, config, identity):
@@ -167,6 +189,32 @@ def test_a_failing_job_is_recorded_and_mirrored_as_failed(run_small, tmp_path, m
     assert "nan at step 3" in (folder / "run.log").read_text()
     assert spy.exit_code == 1
     assert spy.results == []
+
+
+def test_without_records_no_mirror_is_begun(run_small, monkeypatch):
+    from taskbasis import job
+    from taskbasis.errors import StoreError
+
+    def refuse(*_):
+        raise StoreError("cannot write")
+
+    monkeypatch.setattr(job, "RunRecord", refuse)
+    monkeypatch.setattr(job, "open_mirror", lambda *_: pytest.fail("begun"))
+    with pytest.raises(StoreError, match="cannot write"):
+        run_small("basis=ae", "M=1")
+
+
+def test_a_job_that_is_stopped_while_its_mirror_begins_is_recorded(run_small, tmp_path, monkeypatch):
+    from taskbasis import job
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "open_mirror", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_small("basis=ae", "M=1", runs=tmp_path)
+    (result,) = tmp_path.glob("*/result.json")
+    assert json.loads(result.read_text())["run"]["error"] == "interrupted"
 
 
 def test_a_completed_job_is_mirrored_with_its_plots(run_small, monkeypatch):
