@@ -22,7 +22,7 @@ from taskbasis.store.locks import locked
 from taskbasis.tracking.console import LEVELS, Display, one_line, set_up_logging, summary
 from taskbasis.tracking.plots import write_plots
 from taskbasis.tracking.records import RunRecord, worth_recording
-from taskbasis.tracking.redaction import Redactor
+from taskbasis.tracking.redaction import redactor_of
 from taskbasis.tracking.wandb_artifacts import Made
 from taskbasis.tracking.wandb_mirror import Mirror, MirrorSettings, NoMirror, open_mirror
 from taskbasis.weights import save_basis, save_merged
@@ -176,15 +176,6 @@ class Reporter:
 def run_folder(job: Composed) -> Path:
     """Where a job leaves its records."""
     return Path(job.config.paths.runs) / job.run_name
-
-
-def redactor_of(job: Composed) -> Redactor:
-    """What removes the machine's paths and secrets from the records of a job."""
-    paths, given = job.config.paths, {"checkpoints": job.config.checkpoints.root}
-    if "weights" in job.config.model:
-        given["weights"] = job.config.model.weights
-    folders = {"root": paths.root, "data": paths.data, "store": paths.store, "runs": paths.runs}
-    return Redactor(folders | {name: path for name, path in given.items() if path is not None})
 
 
 def describe(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import taskbasis
 from taskbasis.config import compose
-from taskbasis.errors import ConfigError, TrainingError
+from taskbasis.errors import ConfigError, TaskbasisError, TrainingError
 from taskbasis.finished import STAGES, finished_result
 from taskbasis.job import Place, execute
 from taskbasis.store import StageKey
@@ -148,6 +148,16 @@ class TestMembers:
         (note,) = journal.notes()
         assert note["status"] == "failed"
         assert "nonsense" in note["error"]
+
+    def test_notes_name_the_folders_of_a_machine(self, job, journal, small_clip, tmp_path):
+        asked = ["model=vit_b_32", f"model.name=local-dir:{small_clip}", f"paths.data={tmp_path / 'data'}"]
+        asked += ["model.pretrained=null", "suite=vision"]
+        with pytest.raises(TaskbasisError):
+            run_member(lambda: job(*asked), journal, 0, asked, optimised=False)
+        (note,) = journal.notes()
+        assert "model.name=local-dir:<model>" in note["overrides"]
+        assert "paths.data=<data>" in note["overrides"]
+        assert str(tmp_path) not in json.dumps(note)
 
     def test_an_interrupted_job_is_not_called_failed(self, journal):
         def interrupted():

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from taskbasis.job import mirror_settings
 from taskbasis.tracking import wandb_mirror
 from taskbasis.tracking.console import summary
 from taskbasis.tracking.records import worth_recording
-from taskbasis.tracking.redaction import Redactor
+from taskbasis.tracking.redaction import Redactor, redactor_of
 from taskbasis.tracking.wandb_mirror import NoMirror, WandbMirror, open_mirror
 
 
@@ -36,6 +37,18 @@ class TestRedaction:
     def test_the_longest_folder_wins(self, tmp_path):
         redactor = Redactor({"root": tmp_path, "data": tmp_path / "deep"}, {})
         assert redactor.text(f"{tmp_path}/deep/x {tmp_path}/y") == "<data>/x <root>/y"
+
+    def test_what_a_job_reads_and_where_python_lies_have_names(self):
+        settings = ["model=vit_b_32", "model.name=local-dir:/scratch/me/clip", "suite=vision"]
+        redactor = redactor_of(compose([*settings, "suite.root=/big/images", "paths.root=/scratch/out"]))
+        assert redactor.text("local-dir:/scratch/me/clip in /big/images") == "local-dir:<model> in <suite>"
+        told = redactor.text(f"{json.__file__} {pytest.__file__} {wandb_mirror.__file__} {sys.executable}")
+        assert told.split()[:3] == [
+            "<stdlib>/json/__init__.py",
+            "<packages>/pytest/__init__.py",
+            "<taskbasis>/tracking/wandb_mirror.py",
+        ]
+        assert sys.prefix not in told
 
 
 def test_curves_are_thinned_but_keep_their_ends():
@@ -186,7 +199,10 @@ def test_a_failing_job_is_recorded_and_mirrored_as_failed(run_small, tmp_path, m
     result = json.loads((folder / "result.json").read_text())
     assert result["run"]["status"] == "failed"
     assert "nan at step 3" in result["run"]["error"]
-    assert "nan at step 3" in (folder / "run.log").read_text()
+    log = (folder / "run.log").read_text()
+    assert "nan at step 3" in log
+    assert 'File "<taskbasis>/' in log
+    assert not [place for place in (str(Path(job.__file__).parent), sys.prefix) if place in log]
     assert spy.exit_code == 1
     assert spy.results == []
 
