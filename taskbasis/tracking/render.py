@@ -21,7 +21,7 @@ _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textb
 
 def rich_table(table: ResultTable) -> Table:
     """For the console; the best of a column is bold."""
-    shown = Table()
+    shown = Table(title=table.title and Text(table.title), title_justify="left")
     for key in table.keys:
         shown.add_column(Text(key), overflow="fold")
     for column in table.columns:
@@ -37,7 +37,8 @@ def markdown(table: ResultTable) -> str:
     def escaped(text: str) -> str:
         return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
 
-    lines = ["| " + " | ".join(map(escaped, (*table.keys, *table.columns))) + " |"]
+    lines = [escaped(table.title), ""] if table.title else []
+    lines.append("| " + " | ".join(map(escaped, (*table.keys, *table.columns))) + " |")
     lines.append("|" + "---|" * len(table.keys) + "---:|" * len(table.columns))
     for row in _cells(table, escaped):
         lines.append("| " + " | ".join(f"**{text}**" if best else text for text, best in row) + " |")
@@ -52,6 +53,8 @@ def latex(table: ResultTable) -> str:
 
     columns = "l" * len(table.keys) + "r" * len(table.columns)
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    if table.title:
+        lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{{escaped(table.title)}}} \\")
     lines += [" & ".join(map(escaped, (*table.keys, *table.columns))) + r" \\", r"\midrule"]
     for row in _cells(table, escaped):
         lines.append(" & ".join(rf"\textbf{{{text}}}" if best else text for text, best in row) + r" \\")
