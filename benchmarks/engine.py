@@ -119,9 +119,8 @@ def compress_with(method: str, hash: Algorithm | None = "xxh3_128") -> Callable[
     """A step that writes a whole basis folder."""
 
     def step(job: Job) -> None:
-        options = {"M": job.M} if method != "Identity" else {}
         inputs = Inputs(base=job.base, finetuned=job.finetuned, hash=hash)
-        compress(inputs, getattr(methods, method)(**options), job.out / "basis")
+        compress(inputs, getattr(methods, method)(M=job.M), job.out / "basis")
 
     return step
 

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
+from taskbasis.basis.storage import strangers
 from taskbasis.errors import ConfigError
 from taskbasis.store.atomic import write_bytes
 from taskbasis.store.hashing import ALGORITHMS, Algorithm, digest, hash_files
 from taskbasis.vectors import VectorSet
 from taskbasis.vectors.files import INDEX_SUFFIX, TensorFile, find_weights
 from taskbasis.vectors.vectorset import BASIS_DESCRIPTION
-from taskbasis.vectors.writer import SUFFIX
+from taskbasis.vectors.writer import SUFFIX, forms
 
 COMPANIONS = (".json", ".txt", ".model", ".jinja")
 """Endings of the small files that make weights a model folder."""
@@ -113,24 +114,26 @@ def refuse_to_replace(out: Path, inputs: Sequence[Path]) -> None:
         ConfigError: if ``out`` is a file, a folder that holds something else than a basis, or holds one
             of the inputs.
     """
-    if not out.exists():
-        return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / BASIS_DESCRIPTION).is_file()):
+    if out.exists() and not (out / BASIS_DESCRIPTION).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"out={out} exists and is not a basis; choose another folder")
     for path in inputs:
         if out.resolve() in path.resolve().parents:
             raise ConfigError(f"out={out} holds the input {path}, which would be lost; choose another folder")
+    if strange := strangers(out):
+        raise ConfigError(f"out={out} holds {strange[0]}, which would be lost; choose another folder")
 
 
 def weights_path(out: Path, inputs: Sequence[Path]) -> Path:
     """The safetensors file that ``out`` stands for: itself, or ``model.safetensors`` in a folder.
 
     Raises:
-        ConfigError: if it is one of the inputs.
+        ConfigError: if that, a shard of it or its index is one of the inputs.
     """
     path = out if out.suffix == SUFFIX else out / f"model{SUFFIX}"
-    if path.resolve() in [file.resolve() for file in inputs]:
-        raise ConfigError(f"out={out} is one of the inputs; choose another place")
+    replaced = forms(path)
+    for file in inputs:
+        if file.resolve().parent == path.resolve().parent and replaced.fullmatch(file.resolve().name):
+            raise ConfigError(f"out={out}: {file} is one of the inputs; choose another place")
     return path
 
 
@@ -163,10 +166,11 @@ def _path(given: Any) -> Path:
 
 
 def _children(folder: Path, exclude: Path | None) -> list[Path]:
-    """Checkpoints directly in a folder: files that are not shards, and folders with weights."""
+    """Checkpoints directly in a folder: whole files, indices of shards, and folders with weights."""
     found = []
     for child in sorted(folder.iterdir()):
         whole = child.suffix == ".safetensors" and not _SHARD.fullmatch(child.name)
+        whole |= child.name.endswith(INDEX_SUFFIX)
         nested = child.is_dir() and any(child.glob("*.safetensors"))
         if (whole or nested) and not (exclude and find_weights(child).samefile(find_weights(exclude))):
             found.append(child)

@@ -62,6 +62,8 @@ def run(config: DictConfig) -> Basis:
     config = checked(config, CompressConfig)
     if config.precision not in ("float32", "float64"):
         raise ConfigError(f"precision={config.precision!r}: accepted are float32, float64")
+    if config.threads is not None and config.threads < 1:
+        raise ConfigError(f"threads={config.threads}: accepted are 1 and more, or null for all processors")
     if config.hash not in (None, *ALGORITHMS):
         raise ConfigError(f"hash={config.hash!r}: accepted are {', '.join(ALGORITHMS)}, null")
     base = Path(config.base)
@@ -111,12 +113,16 @@ def compress(
     Raises:
         TaskbasisError: naming the file, tensor or setting at fault; nothing is written then.
     """
-    from taskbasis.basis import NeedsSources
+    from taskbasis.basis import ChecksTasks, NeedsSources
+    from taskbasis.basis.storage import check_dtype
     from taskbasis.checkpoints import describe_inputs
     from taskbasis.vectors import VectorSet
     from taskbasis.vectors.layout import Selection
     from taskbasis.vectors.passes import single_threaded
 
+    check_dtype(dtype)
+    if isinstance(method, ChecksTasks):
+        method.check(len(inputs.finetuned))
     select = Selection.parse(inputs.select)
     vectors = VectorSet.task_vectors(inputs.base, inputs.finetuned, select=select.rule)
     sources = method.sources(vectors) if isinstance(method, NeedsSources) else vectors
@@ -132,7 +138,7 @@ def compress(
         def facts() -> dict[str, Any]:
             return {"inputs": described.result(), "gram": gram.matrix.tolist()}
 
-        basis.save(out, sources, dtype=dtype, facts=facts, progress=writing)
+        basis.save(out, sources, dtype=dtype, threads=inputs.threads, facts=facts, progress=writing)
     return basis
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from taskbasis.basis import Basis
+from taskbasis.basis import Basis, RandomOrthonormal
 from taskbasis.basis.storage import atom_names
 from taskbasis.checkpoints import content_hashes
 from taskbasis.errors import BasisError, ConfigError
@@ -150,5 +150,12 @@ def _stored(folder: Path, basis: Basis, base: Path, description: Mapping[str, An
         return VectorSet.stored({name: folder / f"{name}.safetensors" for name in names})
     select = Selection.parse((description.get("inputs") or {}).get("select"))
     layout = common_layout({"base": TensorFile(base)}, select)
-    noise = VectorSet.noise(layout, basis.M, int(basis.parameters["seed"]))
+    method = RandomOrthonormal(M=basis.M, seed=int(basis.parameters["seed"]))
+    noise = VectorSet.noise(layout, method.M, method.seed)
+    if description["numel"] not in (None, noise.numel):
+        raise BasisError(
+            f"the basis in {folder} is of vectors of {description['numel']} elements, "
+            f"and {base} has {noise.numel}"
+        )
+    method.verify(basis, noise)
     return noise.combine(basis.encoder[len(basis.tasks) :], atom_names(basis.M))

@@ -43,7 +43,8 @@ def run(config: DictConfig) -> Path:
     ingredients = _ingredients(config)
     weights = _weights(config, ingredients)
     vector = ingredients.merged(weights)
-    path = weights_path(Path(config.out), ingredients.files)
+    out = Path(str(config.out))
+    path = weights_path(out, ingredients.files)
     console = Console()
     with progress_bars(console, "merging") as (report,):
         (written,) = vector.save_models(
@@ -54,7 +55,7 @@ def run(config: DictConfig) -> Path:
             max_shard_bytes=shard,
             progress=report,
         ).values()
-    copy_companions(ingredients.base, Path(config.out))
+    copy_companions(ingredients.base, out)
     norm = ingredients.norm(weights)
     console.print(
         f"θ₀ + {alpha:g}·v from {len(weights)} {ingredients.kind}"
@@ -70,14 +71,16 @@ def _ingredients(config: DictConfig) -> Ingredients:
 
     if (config["from"] is None) == (config.finetuned is None):
         raise ConfigError("give either from=DIR, a basis, or finetuned=…, checkpoints")
-    base = None if config.base is None else Path(config.base)
+    base = None if config.base is None else Path(str(config.base))
     if config["from"] is not None:
         if config.select is not None:
             raise ConfigError("select: a basis has its own selection of tensors; leave it out with from=DIR")
         inputs = _inputs_of(config)
-        return from_basis(Path(config["from"]), base, inputs)
+        return from_basis(Path(str(config["from"])), base, inputs)
     if base is None:
         raise ConfigError("base: the pretrained weights are needed beside finetuned")
+    if config.merge.inputs == "reconstructed":
+        raise ConfigError("merge.inputs=reconstructed goes with a basis, from=DIR")
     finetuned = named_checkpoints(config.finetuned, exclude=base)
     return from_checkpoints(base, finetuned, config.select)
 

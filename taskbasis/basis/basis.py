@@ -163,22 +163,24 @@ class Basis:
         vectors: VectorSet | None = None,
         *,
         dtype: str = "float32",
+        threads: int | None = None,
         facts: storage.Facts | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write a folder that :meth:`load` reads (see :mod:`taskbasis.basis.storage`); its path.
 
         Args:
-            folder: where; an existing basis is replaced.
+            folder: where; an existing basis is replaced, anything else is not.
             vectors: the source columns (the task vectors), or the atoms of this basis as they were read
                 from another folder; None writes the matrices alone, as for a basis that is drawn again.
             dtype: how atoms are stored: ``float32``, ``bfloat16`` or ``float16``.
+            threads: how many write the vectors; all processors by default.
             facts: what else the description should say, such as where the checkpoints came from; called
                 when the vectors are written.
             progress: called with the elements of a vector that are written and that there are.
 
         Raises:
-            BasisError: if the vectors are neither, or the dtype is none of these.
+            BasisError: if the vectors are neither, the dtype is none of these, or other files would be lost.
             StoreError: if the folder cannot be written.
         """
         description = self.to_json()
@@ -192,6 +194,7 @@ class Basis:
             vectors=None if vectors is None or self.drawn_again else self._stored(vectors),
             numel=None if vectors is None else vectors.numel,
             dtype=dtype,
+            threads=threads,
             facts=facts,
             progress=progress,
         )

@@ -11,6 +11,9 @@ from taskbasis.errors import BasisError
 from taskbasis.vectors.gram import Gram
 from taskbasis.vectors.vectorset import VectorSet
 
+ORTHONORMAL = 1e-5
+"""How far inner products of the atoms may be from 0 and 1: other noise is 1/√D away, float32 sums 1e-6."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RandomOrthonormal:
@@ -22,7 +25,7 @@ class RandomOrthonormal:
     """
 
     M: int
-    """Number of atoms, M ≥ 1."""
+    """Number of atoms, 1 ≤ M ≤ T."""
     seed: int = 0
     """Seed of the noise, 0 or more."""
 
@@ -48,10 +51,10 @@ class RandomOrthonormal:
         noise = VectorSet.noise(sources.layout, self.M, self.seed).gram().matrix
         weights = basis.encoder[len(basis.tasks) :]
         atoms = weights.T @ noise @ weights
-        if not torch.allclose(atoms, torch.eye(self.M, dtype=torch.float64), rtol=0.0, atol=1e-3):
+        if not torch.allclose(atoms, torch.eye(self.M, dtype=torch.float64), rtol=0.0, atol=ORTHONORMAL):
             raise BasisError(
                 f"the noise drawn for the random basis (M={self.M}, seed={self.seed}) is not the noise "
-                "it was fitted to; remove its Gram matrix from the store to fit it again"
+                "it was fitted to; fit it again (in an experiment, remove its Gram matrix from the store)"
             )
 
     def fit(self, gram: Gram) -> Basis:

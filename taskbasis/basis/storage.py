@@ -11,6 +11,7 @@ Layout::
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from taskbasis.store.bundle import read_bundle
 from taskbasis.vectors.passes import Progress
 from taskbasis.vectors.vectorset import BASIS_DESCRIPTION, BASIS_FORMAT, VectorSet
 
-MATRICES, OFFSET = "matrices.safetensors", "offset"
+MATRICES, OFFSET, CARD = "matrices.safetensors", "offset", "README.md"
 Facts = Callable[[], Mapping[str, Any]]
 """Asked for when the vectors are written, so that what takes long can be found out meanwhile."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -46,6 +47,7 @@ def write_folder(
     vectors: VectorSet | None,
     numel: int | None,
     dtype: str,
+    threads: int | None = None,
     facts: Facts | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -58,28 +60,50 @@ def write_folder(
         vectors: the columns to store, named as their files will be; None stores none.
         numel: elements of a vector, if known.
         dtype: how vectors are stored, one of :data:`DTYPES`.
+        threads: how many write the vectors; all processors by default.
         facts: what else the description should say.
         progress: called with the elements of a vector that are written and that there are.
 
     Raises:
-        BasisError: if the dtype is none of these.
+        BasisError: if the dtype is none of these, or files in the folder would be lost.
         StoreError: if the folder cannot be written.
     """
-    if dtype not in DTYPES:
-        raise BasisError(f"dtype={dtype!r}: accepted are {', '.join(DTYPES)}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_dtype(dtype)
+    if strange := strangers(folder):
+        raise BasisError(f"{folder} holds {strange[0]}, which is no part of a basis and would be lost")
     with new_folder(folder) as temporary:
         save_file(
             {name: matrix.clone().contiguous() for name, matrix in matrices.items()}, temporary / MATRICES
         )
         hashes: dict[Path, str] = {}
         if vectors is not None:
-            vectors.save(temporary, DTYPES[dtype], progress=progress, sha256=hashes)
+            vectors.save(temporary, DTYPES[dtype], threads=threads, progress=progress, sha256=hashes)
         files = describe_files(temporary, hashes)
         head = {"format": BASIS_FORMAT, "dtype": dtype, "numel": numel, "files": files}
         whole = head | dict(description) | dict(facts() if facts else {})
         write_json(temporary / BASIS_DESCRIPTION, whole)
-        write_text(temporary / "README.md", basis_card(whole))
+        write_text(temporary / CARD, basis_card(whole))
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse a dtype that atoms are not stored at.
+
+    Raises:
+        BasisError: naming those that are accepted.
+    """
+    if dtype not in DTYPES:
+        raise BasisError(f"dtype={dtype!r}: accepted are {', '.join(DTYPES)}")
+
+
+def strangers(folder: Path) -> list[str]:
+    """Names in an existing folder that are no part of a saved basis: everything, where none is saved."""
+    if not folder.is_dir():
+        return [folder.name] if folder.exists() else []
+    try:
+        known = {BASIS_DESCRIPTION, CARD, *json.loads((folder / BASIS_DESCRIPTION).read_text())["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        known = set()
+    return sorted({path.name for path in folder.iterdir()} - known)
 
 
 def read_folder(folder: Path) -> dict[str, Any]:

@@ -44,7 +44,10 @@ class TorchArchive:
                 order = (
                     self._read_small(archive, "byteorder", 16) if "byteorder" in self._members else b"little"
                 )
-        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        except ImporterError:
+            raise
+        except Exception as error:
+            # Names that are not text, fields that are cut off: each is another error of the standard library.
             raise ImporterError(f"{path} is damaged: {error}") from error
         if order != b"little":
             raise ImporterError(f"{path}: byteorder {order!r} is not supported; accepted: b'little'")

@@ -51,8 +51,9 @@ def new_folder(final: Path) -> Iterator[Path]:
     On any exception the temporary folder is removed and ``final`` is left as it was.
 
     Raises:
-        StoreError: if the parent folder cannot be written.
+        StoreError: if the folder or its parent cannot be written.
     """
+    final = final.resolve()
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -67,12 +68,27 @@ def new_folder(final: Path) -> Iterator[Path]:
                 path.chmod(readable)
             _sync(path)
         sync_folder(temporary)
-        if final.exists():
-            shutil.rmtree(final)
-        os.rename(temporary, final)
+        _swap(temporary, final)
         sync_folder(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, final: Path) -> None:
+    """Let ``new`` take the name of ``final``, whose folder is removed only then."""
+    old = new.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        if final.exists():
+            os.rename(final, old)
+        try:
+            os.rename(new, final)
+        except OSError:
+            if old.exists():
+                os.rename(old, final)
+            raise
+    except OSError as error:
+        raise StoreError(f"cannot write {final}: {error.strerror or error}") from error
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(final: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from taskbasis.errors import StoreError
-from taskbasis.store.hashing import file_sha256
+from taskbasis.store.hashing import hash_files
 
 
 def read_bundle(folder: Path, name: str, version: int) -> dict[str, Any]:
@@ -24,9 +24,11 @@ def read_bundle(folder: Path, name: str, version: int) -> dict[str, Any]:
         raise StoreError(f"{path} cannot be read: {error}") from error
     if not isinstance(description, Mapping) or description.get("format") != version:
         raise StoreError(f"{path} is not a description of format {version}")
-    for file, entry in description["files"].items():
-        if not (folder / file).is_file():
-            raise StoreError(f"{folder / file} is missing")
-        if file_sha256(folder / file) != entry["sha256"]:
-            raise StoreError(f"the content of {folder / file} is not what {path} says (sha256 differs)")
+    files = {folder / file: entry["sha256"] for file, entry in description["files"].items()}
+    for file in files:
+        if not file.is_file():
+            raise StoreError(f"{file} is missing")
+    for file, found in hash_files(list(files)).items():
+        if found != files[file]:
+            raise StoreError(f"the content of {file} is not what {path} says (sha256 differs)")
     return dict(description)

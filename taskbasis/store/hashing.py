@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -115,7 +115,9 @@ def _note(memo: Path, identity: list[Any]) -> Path:
 def _remember(memo: Path, identity: list[Any], value: str) -> None:
     # A file that changes twice within a tick of the file system's clock looks unchanged the second time.
     if time.time_ns() - identity[-1] > _TICK:
-        write_json(_note(memo, identity), {"identity": identity, "sha256": value})
+        # A store that can only be read is one all the same.
+        with suppress(StoreError):
+            write_json(_note(memo, identity), {"identity": identity, "sha256": value})
 
 
 @contextmanager

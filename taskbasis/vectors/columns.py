@@ -142,4 +142,6 @@ def blame(columns: Columns, tensors: Sequence[str]) -> None:
         for tensor in tensors:
             if not torch.isfinite(file.read(tensor)).all():
                 raise VectorError(f"{file.path}: the tensor {tensor!r} has a value that is not finite")
+    if not columns.files:
+        raise VectorError(f"the tensor {tensors[0]!r} has a value that is not finite, or one that overflowed")
     raise VectorError(f"a value of {tensors[0]!r} overflowed; the files themselves are finite")

@@ -40,17 +40,23 @@ def add_scaled_(
     does not depend on the α tried before it. Parameters that v does not name are set to θ₀.
 
     Raises:
-        VectorError: if v names a tensor that the module does not have.
+        VectorError: if v names a tensor that the module or θ₀ does not have, or θ₀ shares memory with the
+            module, as its own state dict does.
     """
     state = dict(module.state_dict(keep_vars=True))
     if unknown := sorted(vector.keys() - state.keys()):
         raise VectorError(
             f"the model has no tensor {unknown[0]!r} ({len(unknown)} such); it has {sorted(state)}"
         )
+    if absent := sorted(vector.keys() - theta0.keys()):
+        raise VectorError(f"θ₀ has no tensor {absent[0]!r} ({len(absent)} such); it has {sorted(theta0)}")
     for name, parameter in state.items():
         if name not in theta0:
             continue
+        origin = theta0[name]
+        if origin.numel() and origin.data_ptr() == parameter.data_ptr():
+            raise VectorError(f"θ₀'s {name!r} is the model's own and would change with it; give a copy")
         if name in vector:
-            parameter.copy_(vector[name]).mul_(alpha).add_(theta0[name])
+            parameter.copy_(vector[name]).mul_(alpha).add_(origin)
         else:
-            parameter.copy_(theta0[name])
+            parameter.copy_(origin)

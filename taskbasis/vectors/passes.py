@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +16,9 @@ from torch import Tensor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+AHEAD = 16
+"""Items for each thread that are handed out before the first of them is asked for."""
 
 Progress = Callable[[int, int], None]
 """Called with the elements done and in all, in the thread that started the pass."""
@@ -53,8 +57,14 @@ class Pass:
                 return
             # OpenMP counts threads anew in each thread.
             pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+            begun: deque[Future[Result]] = deque()
             try:
-                yield from pool.map(function, items)
+                for item in items:
+                    begun.append(pool.submit(function, item))
+                    if len(begun) > AHEAD * self.threads:
+                        yield begun.popleft().result()
+                while begun:
+                    yield begun.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
 

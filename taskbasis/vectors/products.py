@@ -111,20 +111,25 @@ def inner_products(
     It has the same bits for any number of threads and ranks: blocks are cut by the layout alone, each is
     computed by one thread, and their sums are added in order.
     """
-    rank, ranks = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    mine = range(rank, len(blocks), ranks)
+    whole = torch.zeros(shape, dtype=torch.float64)
+    parts = _shared(multiply, shape, blocks, how, fabric) if fabric else how.run(multiply, blocks, size)
+    for part in parts:
+        whole += part
+    return whole
+
+
+def _shared(
+    multiply: Multiply, shape: tuple[int, int], blocks: Sequence[Block], how: Pass, fabric: Fabric
+) -> Tensor:
+    """``multiply(block)`` of all blocks, each computed by one of the ranks."""
+    mine = range(fabric.global_rank, len(blocks), fabric.world_size)
     sums = torch.zeros(len(blocks), *shape, dtype=torch.float64)
     for i, product in zip(mine, how.run(multiply, [blocks[i] for i in mine], size), strict=True):
         sums[i] = product
-    if fabric:
-        # Each entry is zero on all ranks but one, so that this sum rounds nothing.
-        reduced = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum")
-        assert isinstance(reduced, Tensor)
-        sums = reduced.cpu()
-    whole = torch.zeros(shape, dtype=torch.float64)
-    for part in sums:
-        whole += part
-    return whole
+    # Each entry is zero on all ranks but one, so that this sum rounds nothing.
+    reduced = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum")
+    assert isinstance(reduced, Tensor)
+    return reduced.cpu()
 
 
 def cut_blocks(columns: Columns, count: int) -> Iterator[Block]:

@@ -109,6 +109,8 @@ def save_models(
         def consume(chunk: Chunk, values: Tensor) -> None:
             origin = theta0.elements(chunk.tensor, chunk.start, chunk.stop).to(precision)
             values.mul_(alpha).add_(origin)
+            if not math.isfinite(float(values.sum())):
+                blame_model(theta0, chunk.tensor)
             for writer, row in zip(writers, values, strict=True):
                 writer.write(chunk.tensor, chunk.start, row)
 
@@ -126,6 +128,17 @@ def file_paths(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         if not name or Path(name).name != name:
             raise VectorError(f"the column name {name!r} cannot be a file name; rename the column")
     return {name: folder / f"{name}{SUFFIX}" for name in names}
+
+
+def blame_model(theta0: TensorFile, tensor: str) -> None:
+    """Find what made a value of θ₀ + α·v that is not finite, v being finite.
+
+    Raises:
+        VectorError: naming the file and tensor, always.
+    """
+    if torch.isfinite(theta0.read(tensor)).all():
+        raise VectorError(f"{tensor!r} of the merged model overflowed; choose a smaller alpha")
+    raise VectorError(f"{theta0.path}: the tensor {tensor!r} has a value that is not finite")
 
 
 def _carry(theta0: TensorFile, name: str, writers: Sequence[TensorWriter]) -> None:

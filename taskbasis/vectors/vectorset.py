@@ -203,7 +203,7 @@ class VectorSet:
             names: names of the results; ``combined`` or ``combined-0`` … by default.
 
         Raises:
-            VectorError: if the number of rows is not K or a coefficient is not finite.
+            VectorError: if the number of rows is not K, that of names not N, or a coefficient not finite.
         """
         matrix = coefficients.double()
         single = matrix.ndim == 1
@@ -216,7 +216,10 @@ class VectorSet:
         if not torch.isfinite(matrix).all():
             raise VectorError("coefficients are not finite")
         default = ["combined"] if single else [f"combined-{i}" for i in range(matrix.shape[1])]
-        return VectorSet(tuple(names or default), Combined(self.columns, matrix))
+        chosen = tuple(default if names is None else names)
+        if len(chosen) != matrix.shape[1]:
+            raise VectorError(f"{len(chosen)} names {chosen} do not fit {matrix.shape[1]} combinations")
+        return VectorSet(chosen, Combined(self.columns, matrix))
 
     def save(
         self,
@@ -264,7 +267,7 @@ class VectorSet:
         *,
         dtype: torch.dtype | None = None,
         max_shard_bytes: int | None = None,
-        precision: Precision = "float32",
+        precision: Precision | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Path]:
@@ -277,12 +280,14 @@ class VectorSet:
             theta0: the pretrained weights.
             alpha: scaling coefficient.
             dtype: stored dtype of all floating-point tensors; each as in θ₀ by default.
-            max_shard_bytes, precision, threads, progress: see :meth:`save`.
+            precision: of the arithmetic before that; float64 by default where θ₀ or ``dtype`` is.
+            max_shard_bytes, threads, progress: see :meth:`save`.
 
         Raises:
             VectorError: as :meth:`save`, or if θ₀ lacks a tensor of the columns.
         """
         base = TensorFile(theta0)
+        wide = torch.float64 in (dtype, *base.dtypes.values())
         for tensor, shape in self.layout.items():
             if base.layout.get(tensor) != shape:
                 raise VectorError(f"{base.path} has no tensor {tensor!r} of shape {tuple(shape)}")
@@ -294,7 +299,7 @@ class VectorSet:
             Pass(threads or default_workers(), progress),
             theta0=base,
             alpha=alpha,
-            precision=_DTYPES[precision],
+            precision=_DTYPES[precision or ("float64" if wide else "float32")],
             dtype=dtype,
             max_shard_bytes=max_shard_bytes,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +20,17 @@ from taskbasis.vectors.shard import DTYPE_NAMES, Entry, Shard
 SUFFIX = ".safetensors"
 
 
+def forms(path: Path) -> re.Pattern[str]:
+    """Names of the files that a checkpoint at ``path`` may consist of: itself, or shards and their index."""
+    shard, index = r"(-\d{5}-of-\d{5})?" + re.escape(SUFFIX), re.escape(INDEX_SUFFIX)
+    return re.compile(f"{re.escape(path.stem)}({shard}|{index})")
+
+
 class TensorWriter:
     """Writes a safetensors checkpoint piece by piece, from any number of threads, holding nothing.
 
-    The files appear under their names only when every element was written; on an exception nothing is
-    left behind.
+    The files appear under their names only when every element was written, and then replace what an
+    earlier writer left under :func:`forms` of the path; on an exception nothing is left behind.
 
     Args:
         path: the file to make, ending in ``.safetensors``.
@@ -113,6 +120,11 @@ class TensorWriter:
             weight_map = {name: shard.path.name for name, shard in self._home.items()}
             total = sum(entry.size for entry in self.entries.values())
             write_json(self.result, {"metadata": {"total_size": total}, "weight_map": weight_map})
+        made = {self.result.name, *(shard.path.name for shard in self._shards)}
+        for file in self.path.parent.iterdir():
+            # A single file beside shards of older weights: who opens the folder might read either.
+            if file.name not in made and forms(self.path).fullmatch(file.name):
+                file.unlink()
         sync_folder(self.path.parent)
 
     def _discard(self) -> None:

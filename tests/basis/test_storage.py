@@ -112,6 +112,21 @@ class TestRefusals:
             basis.save(tmp_path / "b", other)
         assert not (tmp_path / "b").exists()
 
+    def test_a_folder_of_anything_else(self, vectors, tmp_path):
+        basis = Exact(M=2).fit(vectors.gram())
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / "important.txt").write_text("kept")
+        with pytest.raises(BasisError, match=r"results holds important\.txt, which is no part of a basis"):
+            basis.save(tmp_path / "results", vectors)
+        basis.save(tmp_path / "b", vectors)
+        (tmp_path / "b" / "merged.safetensors").write_text("kept, too")
+        with pytest.raises(BasisError, match=r"b holds merged\.safetensors"):
+            basis.save(tmp_path / "b", vectors)
+        (tmp_path / "b" / "merged.safetensors").unlink()
+        Exact(M=1).fit(vectors.gram()).save(tmp_path / "b", vectors)
+        assert Basis.load(tmp_path / "b").M == 1
+        assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["b", "results"]
+
     def test_unknown_dtype(self, vectors, tmp_path):
         with pytest.raises(BasisError, match="dtype='int8': accepted are float32, bfloat16, float16"):
             Exact(M=2).fit(vectors.gram()).save(tmp_path / "b", vectors, dtype="int8")
@@ -143,13 +158,24 @@ class TestRefusals:
 
 def test_vectors_are_hashed_as_they_are_written_and_not_read_again(vectors, tmp_path, monkeypatch):
     read, hash_file = [], hashing._hash_file
-    monkeypatch.setattr(hashing, "_hash_file", lambda path: read.append(path.name) or hash_file(path))
+    monkeypatch.setattr(
+        hashing, "_hash_file", lambda path, state: read.append(path.name) or hash_file(path, state)
+    )
     PCA(M=2).fit(vectors.gram()).save(tmp_path / "b", vectors)
     assert read == ["matrices.safetensors"]
     files = json.loads((tmp_path / "b" / "basis.json").read_text())["files"]
     for name, entry in files.items():
         assert entry["sha256"] == hashlib.sha256((tmp_path / "b" / name).read_bytes()).hexdigest()
     assert {"atom-000.safetensors", "atom-001.safetensors", "offset.safetensors"} < set(files)
+
+
+def test_a_link_to_a_basis_is_followed(vectors, tmp_path):
+    basis = Exact(M=2).fit(vectors.gram())
+    basis.save(tmp_path / "real", vectors)
+    (tmp_path / "link").symlink_to("real")
+    Exact(M=1).fit(vectors.gram()).save(tmp_path / "link", vectors)
+    assert (tmp_path / "link").is_symlink()
+    assert Basis.load(tmp_path / "real").M == 1
 
 
 def test_no_basis_is_left_when_its_facts_cannot_be_found_out(vectors, tmp_path):

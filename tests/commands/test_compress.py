@@ -10,7 +10,7 @@ from xxhash import xxh3_128
 
 from taskbasis.basis import Basis
 from taskbasis.checkpoints import named_checkpoints, relative_place
-from taskbasis.errors import ConfigError, VectorError
+from taskbasis.errors import BasisError, ConfigError, VectorError
 from taskbasis.vectors import VectorSet
 
 BASE, ALL = "base=theta0.safetensors", "finetuned=tuned"
@@ -60,6 +60,18 @@ def test_a_folder_of_model_folders_without_the_base(models):
     found = named_checkpoints("models", exclude=Path("models/base"))
     assert found == {"first": Path("models/first"), "second": Path("models/second")}
     assert list(named_checkpoints(["models/first/model.safetensors"])) == ["first"]
+
+
+def test_checkpoints_in_shards_count_like_others_in_a_folder(models, run_compress, run_merge):
+    whole = run_compress(BASE, ALL, "M=2", "out=whole")
+    run_merge(BASE, "finetuned={dtd: tuned/dtd.safetensors}", "out=sharded/dtd.safetensors", "shard=200")
+    Path("tuned/dtd.safetensors").unlink()
+    for file in Path("sharded").iterdir():
+        file.rename(Path("tuned") / file.name)
+    assert len(list(Path("tuned").glob("dtd*"))) > 2
+    sharded = run_compress(BASE, ALL, "M=2", "out=sharded_basis")
+    assert sharded.tasks == whole.tasks
+    torch.testing.assert_close(sharded.encoder, whole.encoder, rtol=1e-3, atol=1e-4)
 
 
 def test_the_selection_and_the_dtype_are_those_asked_for(models, run_compress):
@@ -153,6 +165,28 @@ class TestRefusals:
             with pytest.raises(ConfigError, match=f"out={out} exists and is not a basis"):
                 run_compress(BASE, ALL, "M=1", f"out={out}")
         assert len(list(Path("tuned").iterdir())) == 4
+
+    def test_a_model_that_lies_in_a_basis_folder_is_not_lost(self, models, run_compress):
+        run_compress(BASE, ALL, "M=1", "out=b")
+        Path("b/merged.safetensors").write_text("mine")
+        with pytest.raises(ConfigError, match=r"out=b holds merged\.safetensors, which would be lost"):
+            run_compress(BASE, ALL, "M=2", "out=b")
+        assert Path("b/merged.safetensors").read_text() == "mine"
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("M=5", "M=5 is not possible for 4 tasks; accepted: 1 ≤ M ≤ 4"),
+            ("dtype=int8", "dtype='int8': accepted are float32"),
+            ("threads=0", "threads=0: accepted are 1 and more"),
+        ],
+    )
+    def test_what_is_impossible_is_refused_before_anything_is_read(
+        self, models, run_compress, monkeypatch, override, message
+    ):
+        monkeypatch.setattr(VectorSet, "gram", lambda *_, **__: pytest.fail("the checkpoints were read"))
+        with pytest.raises((BasisError, ConfigError), match=message):
+            run_compress(BASE, ALL, "basis=exact", override, "out=b")
 
     def test_a_basis_folder_that_holds_an_input_is_not_replaced(self, models, run_compress):
         run_compress(BASE, ALL, "M=1", "out=b")

@@ -113,6 +113,10 @@ class TestRefusals:
             (["base=theta0.safetensors", "finetuned=tuned", "coefficients={dogs: 1}"], r"unknown \['dogs'\]"),
             (["from=bases/ae", "merge.inputs=tasks"], "accepted with a basis are atoms, reconstructed"),
             (["from=bases/ae", "merge.inputs=foo"], "merge.inputs='foo'"),
+            (
+                ["base=theta0.safetensors", "finetuned=tuned", "merge.inputs=reconstructed"],
+                "merge.inputs=reconstructed goes with a basis",
+            ),
             (["from=bases/ae", "select=visual."], "a basis has its own selection"),
             (["from=bases/ae", "+nonsense=1"], "unknown key nonsense; accepted: from, base"),
             (["from=nowhere"], r"nowhere/basis\.json cannot be read"),
@@ -132,6 +136,34 @@ class TestRefusals:
         for out in ("theta0.safetensors", "bases/ae/atom-000.safetensors"):
             with pytest.raises(ConfigError, match="is one of the inputs"):
                 run_merge(f"from={basis_folder}", f"out={out}")
+
+    def test_no_shard_of_an_input_is_overwritten(self, models, run_merge):
+        run_merge("base=theta0.safetensors", "finetuned=tuned", "out=big", "shard=200")
+        before = {path: path.read_bytes() for path in Path("big").iterdir()}
+        for shard in ("shard=200", "shard=null"):
+            with pytest.raises(ConfigError, match="is one of the inputs"):
+                run_merge("base=big", "finetuned={x: tuned/cars.safetensors}", "out=big", shard)
+        assert {path: path.read_bytes() for path in Path("big").iterdir()} == before
+
+    def test_noise_of_another_kind_or_length_is_not_taken_for_that_of_a_random_basis(
+        self, models, run_compress, run_merge, monkeypatch
+    ):
+        run_compress("base=theta0.safetensors", "finetuned=tuned", "basis=random", "M=2", "out=r")
+        run_merge("from=r", "out=m.safetensors")
+        description = json.loads(Path("r/basis.json").read_text())
+        changed = description | {"parameters": description["parameters"] | {"seed": 1}}
+        Path("r/basis.json").write_text(json.dumps(changed))
+        with pytest.raises(BasisError, match=r"\(M=2, seed=1\) is not the noise it was fitted to"):
+            run_merge("from=r", "out=n.safetensors")
+        changed = description | {"inputs": description["inputs"] | {"select": "visual."}}
+        Path("r/basis.json").write_text(json.dumps(changed))
+        with pytest.raises(BasisError, match=r"of vectors of 118 elements, and theta0\.safetensors has 93"):
+            run_merge("from=r", "base=theta0.safetensors", "out=n.safetensors")
+        assert not Path("n.safetensors").exists()
+
+    def test_paths_may_look_like_numbers(self, models, run_compress, run_merge):
+        run_compress("base=theta0.safetensors", "finetuned=tuned", "M=1", "out=8")
+        assert run_merge("from=8", "out=2024") == Path("2024/model.safetensors")
 
     def test_a_base_that_moved_has_to_be_named(self, models, basis_folder, run_merge):
         Path("theta0.safetensors").rename("elsewhere.safetensors")

@@ -170,7 +170,7 @@ def age(path):
     os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
 
 
-def read_again(path):
+def read_again(path, state):
     pytest.fail(f"{path} was read again")
 
 
@@ -213,6 +213,14 @@ def test_a_fast_hash_is_that_of_the_whole_file_in_one_piece(tmp_path):
     found = hash_files([empty, long], "xxh3_128")
     # The value of nothing is published with the algorithm.
     assert found == {empty: "99aa06d3014798d86001c324468d497f", long: xxh3_128(content).hexdigest()}
+
+
+def test_a_memo_that_cannot_be_written_is_done_without(tmp_path):
+    file, memo = tmp_path / "f", tmp_path / "memo"
+    file.write_text("one")
+    age(file)
+    memo.write_text("a file where the folder should be")
+    assert file_sha256(file, memo) == hashlib.sha256(b"one").hexdigest()
 
 
 def test_what_was_hashed_when_it_was_stored_is_not_read_again(tmp_path, monkeypatch):

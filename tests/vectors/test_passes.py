@@ -1,7 +1,7 @@
 import pytest
 from threadpoolctl import threadpool_info
 
-from taskbasis.vectors.passes import Pass
+from taskbasis.vectors.passes import AHEAD, Pass
 
 
 def openmp(_=None):
@@ -21,6 +21,14 @@ def test_results_come_in_order_with_the_progress_of_each():
     how = Pass(threads=3, progress=lambda done, total: told.append((done, total)))
     assert list(how.run(lambda x: x * x, range(1, 6), lambda x: x)) == [1, 4, 9, 16, 25]
     assert told == [(1, 15), (3, 15), (6, 15), (10, 15), (15, 15)]
+
+
+def test_work_is_handed_out_as_results_are_taken():
+    begun = []
+    results = Pass(threads=2).run(lambda item: begun.append(item) or item, range(10_000), lambda _: 1)
+    assert next(results) == 0
+    assert len(begun) <= 2 * AHEAD + 2
+    assert list(results) == list(range(1, 10_000))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -123,6 +123,17 @@ class TestModels:
         again = VectorSet.task_vectors(base, {"m": made["combined"]}).tensors()
         torch.testing.assert_close(again, one.tensors(), rtol=1e-4, atol=1e-6)
 
+    def test_models_of_float64_are_merged_in_float64(self, make_checkpoints, tmp_path):
+        base, paths, dense = make_checkpoints(dtype=torch.float64)
+        vector = VectorSet.task_vectors(base, paths).combine(torch.ones(5), ["sum"])
+        vector.save_models({"sum": tmp_path / "zero.safetensors"}, base, 0.0)
+        zero, theta0 = load_file(tmp_path / "zero.safetensors"), load_file(base)
+        assert all(torch.equal(zero[name], theta0[name]) for name in theta0)
+        vector.save_models({"sum": tmp_path / "m.safetensors"}, base, 0.3)
+        merged = load_file(tmp_path / "m.safetensors")
+        found = torch.cat([(merged[n] - theta0[n]).reshape(-1) for n in sorted(theta0) if n != "steps"])
+        torch.testing.assert_close(found, 0.3 * dense.sum(dim=1), rtol=1e-12, atol=1e-14)
+
     def test_another_theta0_is_refused(self, make_checkpoints, tmp_path):
         base, paths, _ = make_checkpoints()
         save_file({"visual.w": torch.ones(2)}, tmp_path / "other.safetensors")
@@ -150,6 +161,20 @@ class TestInPlace:
     def test_a_vector_for_another_model_is_refused(self):
         with pytest.raises(VectorError, match=r"no tensor 'other'"):
             add_scaled_(nn.Linear(2, 2), {}, {"other": torch.zeros(1)}, 1.0)
+
+    def test_a_vector_of_more_than_theta0_has_is_refused(self):
+        module = nn.Linear(2, 2)
+        with pytest.raises(VectorError, match=r"θ₀ has no tensor 'bias' \(1 such\); it has \['weight'\]"):
+            add_scaled_(module, {"weight": torch.zeros(2, 2)}, {"bias": torch.ones(2)}, 1.0)
+
+    def test_the_weights_of_the_model_itself_are_refused_as_theta0(self):
+        module = nn.Linear(2, 2)
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        with pytest.raises(VectorError, match="'weight' is the model's own and would change with it"):
+            add_scaled_(module, module.state_dict(), {"weight": torch.ones(2, 2)}, 0.5)
+        assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+        add_scaled_(module, before, {"weight": torch.ones(2, 2)}, 0.5)
+        assert torch.equal(module.weight, before["weight"] + 0.5)
 
     def test_alpha_zero_is_theta0_exactly(self, make_checkpoints):
         base, paths, _ = make_checkpoints(shapes={"weight": (4, 3), "bias": (4,)})
@@ -194,6 +219,12 @@ class TestRefusals:
         with pytest.raises(VectorError, match="coefficients are not finite"):
             VectorSet.task_vectors(base, paths).combine(torch.tensor([1.0, 2.0, 3.0, 4.0, torch.nan]))
 
+    @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
+    def test_more_or_fewer_names_than_combinations(self, make_checkpoints, names):
+        base, paths, _ = make_checkpoints()
+        with pytest.raises(VectorError, match=f"{len(names)} names .* do not fit 2 combinations"):
+            VectorSet.task_vectors(base, paths).combine(torch.ones(5, 2), names)
+
     def test_no_checkpoints(self, make_checkpoints):
         base, _, _ = make_checkpoints()
         with pytest.raises(VectorError, match="at least one"):
@@ -208,6 +239,19 @@ class TestRefusals:
         save_file(tensors, paths["task3"])
         with pytest.raises(VectorError, match=r"task3\.safetensors: the tensor 'visual\.b'"):
             VectorSet.task_vectors(base, paths).combine(torch.ones(5)).save(tmp_path / "out")
+        assert list((tmp_path / "out").iterdir()) == []
+
+    def test_a_merged_model_that_is_not_finite_is_found_whoever_is_at_fault(self, make_checkpoints, tmp_path):
+        base, paths, _ = make_checkpoints()
+        vector = VectorSet.task_vectors(base, paths).combine(torch.ones(5), ["sum"])
+        out = {"sum": tmp_path / "out" / "m.safetensors"}
+        with pytest.raises(VectorError, match="of the merged model overflowed; choose a smaller alpha"):
+            vector.save_models(out, base, 1e39)
+        tensors = load_file(base)
+        tensors["visual.b"][2] = torch.nan
+        save_file(tensors, tmp_path / "broken.safetensors")
+        with pytest.raises(VectorError, match=r"broken\.safetensors: the tensor 'visual\.b' has a value"):
+            vector.save_models(out, tmp_path / "broken.safetensors", 1.0)
         assert list((tmp_path / "out").iterdir()) == []
 
     @pytest.mark.parametrize("name", ["../up", "a/b", ""])

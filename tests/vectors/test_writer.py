@@ -95,6 +95,21 @@ def test_shards_are_numbered_and_indexed_as_hugging_face_does(tmp_path):
     }
 
 
+def test_the_other_form_of_an_older_checkpoint_is_replaced_too(tmp_path):
+    tensors = {"a": torch.ones(4, 4), "b": torch.ones(4, 4)}
+    neighbours = {"model.json", "model-of-another.safetensors"}
+    for name in neighbours:
+        (tmp_path / name).write_text("")
+    for most, expected in ((64, 3), (None, 1), (64, 3)):
+        with TensorWriter(
+            tmp_path / "model.safetensors", entries_of(tensors), max_shard_bytes=most
+        ) as writer:
+            for name, tensor in tensors.items():
+                writer.write(name, 0, tensor)
+        assert len({path.name for path in tmp_path.iterdir()} - neighbours) == expected
+        assert neighbours < {path.name for path in tmp_path.iterdir()}
+
+
 def test_nothing_is_left_when_elements_are_missing(tmp_path):
     with (
         pytest.raises(VectorError, match="8 bytes were not written"),
