@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -19,16 +20,17 @@ _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{"
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 
 
-def rich_table(table: ResultTable) -> Table:
+def rich_table(table: ResultTable) -> Group:
     """For the console; the best of a column is bold."""
-    shown = Table(title=table.title and Text(table.title), title_justify="left")
+    shown = Table()
     for key in table.keys:
         shown.add_column(Text(key), overflow="fold")
     for column in table.columns:
         shown.add_column(Text(column), justify="right", overflow="fold")
     for row in _cells(table, lambda text: text):
         shown.add_row(*(Text(text, style="bold" if best else "") for text, best in row))
-    return shown
+    # A title of the table itself would be broken to the width of its columns.
+    return Group(*([Text(table.title)] if table.title else []), shown)
 
 
 def markdown(table: ResultTable) -> str:

@@ -5,6 +5,7 @@ import io
 import statistics
 
 import pytest
+from rich.console import Console
 
 from taskbasis.errors import ConfigError
 from taskbasis.table import main
@@ -66,7 +67,9 @@ def test_a_pivot_says_which_metric_it_shows(runs):
     table = make_table(runs, [METRIC], pivot="M")
     assert markdown(table).startswith("addition/test/normalized\\_top1, %\n\n| basis |")
     assert r"\multicolumn{4}{l}{addition/test/normalized\_top1, \%} \\" in latex(table)
-    assert str(rich_table(table).title) == f"{METRIC}, %"
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(rich_table(make_table(runs, [METRIC], rows=[], pivot="basis")))
+    assert console.export_text().startswith(f"{METRIC}, %\n┏"), "in one line, however narrow the table"
     assert make_table(runs, ["basis/loss"], pivot="M").title == "basis/loss"
     assert make_table(runs, [METRIC, "basis/loss"], pivot="M").title is None, "the columns say it"
     assert make_table(runs, [METRIC]).title is None, "the columns say it"
