@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from taskbasis import parallel
@@ -20,7 +19,7 @@ from taskbasis.importers.published import FolderSource, FusionBench, ModelSource
 from taskbasis.merging import MergeMethod
 from taskbasis.models.clip import ClipModel
 from taskbasis.store import Store
-from taskbasis.targets import target_errors
+from taskbasis.targets import instantiate, target_errors
 from taskbasis.trainer import Compute
 from taskbasis.training.recipe import Recipe
 
@@ -122,8 +121,12 @@ def _tasks(suite: Suite, config: DictConfig) -> tuple[TaskSpec, ...]:
     names = [task.name for task in suite.tasks]
     if config.tasks is not None and not config.tasks:
         raise ConfigError(f"tasks=[]: at least one is needed; suite {suite.name!r} has {', '.join(names)}")
-    wanted = list(config.tasks) if config.tasks is not None else names[: config.scenario.size]
-    return tuple(find_tasks(suite, wanted))
+    if config.tasks is not None:
+        return tuple(find_tasks(suite, list(config.tasks)))
+    if not 1 <= (size := config.scenario.size) <= len(names):
+        there = f"the number of tasks of suite {suite.name!r}"
+        raise ConfigError(f"scenario.size={size}: must be between 1 and {len(names)}, {there}")
+    return suite.tasks[:size]
 
 
 def _threshold(value: float) -> Fraction:

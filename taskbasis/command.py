@@ -20,7 +20,7 @@ from taskbasis.config import config_dir, explain, is_hydra_error, quote_numbers
 from taskbasis.errors import ConfigError, TaskbasisError
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as shells have it; being asked to terminate is taken for the same."""
 
 
 def run_hydra(
@@ -58,8 +58,11 @@ def run_hydra(
 
 def run_plain(main: Callable[[Sequence[str]], int]) -> None:
     """Run a command that parses its own arguments, and leave with its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except TaskbasisError as error:
         sys.exit(f"error: {error}")
     finally:

@@ -33,7 +33,9 @@ EPILOG = """SRC is one of
                              state dict; names lose a leading "model."
   a basis folder             of the published code (basis_vectors.pt …); DST becomes a basis folder
   safetensors or a folder    of a Hugging Face CLIP vision tower; names become open_clip's
-  a folder of these          converted file by file into the same folders under DST
+  a folder of pickles and    basis folders, at any depth: converted one by one into the same folders
+                             under DST
+Heads are kept as they are: they have no towers to select from, to fill or to rename.
 
 examples:
   python -m taskbasis.convert checkpoints/ViT-B-32 converted --select visual.
@@ -78,32 +80,35 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     if is_run(given.source):
         convert_run(given.source, given.target, options.select)
-        console.print(f"basis: {given.target}")
+        console.print(f"basis: {given.target}", markup=False)
         return 0
     if given.source.is_dir() and not any(given.source.glob(f"*{SUFFIX}*")):
         return convert_tree(given.source, given.target, options, console)
     convert_checkpoint(given.source, given.target, options)
-    console.print(f"converted: {given.target}")
+    console.print(f"converted: {given.target}", markup=False)
     return 0
 
 
 def convert_checkpoint(source: Path, target: Path, options: Options) -> Checkpoint:
-    """Read one checkpoint and write it as safetensors; what it was.
+    """Read one checkpoint and write it as safetensors; what it was. The options are for all but heads.
 
     Raises:
         TaskbasisError: naming what is refused or cannot be written; nothing is left then.
     """
     checkpoint = import_checkpoint(source)
-    if options.base is not None:
-        checkpoint = filled(checkpoint, options.base.tensors)
-    if checkpoint.kind != "head":
-        checkpoint = selected(checkpoint, options.select)
-    if options.to_hf:
-        checkpoint = to_hf(checkpoint.tensors)
+    if not checkpoint.is_head:
+        checkpoint = _changed(checkpoint, options)
     if target.exists() and source.exists() and target.samefile(source):
         raise ImporterError(f"{target} is the source itself; choose another place")
     checkpoint.save(target)
     return checkpoint
+
+
+def _changed(checkpoint: Checkpoint, options: Options) -> Checkpoint:
+    if options.base is not None:
+        checkpoint = filled(checkpoint, options.base.tensors)
+    checkpoint = selected(checkpoint, options.select)
+    return to_hf(checkpoint.tensors) if options.to_hf else checkpoint
 
 
 def convert_run(source: Path, target: Path, select: Selection) -> None:
@@ -128,8 +133,9 @@ def convert_tree(source: Path, target: Path, options: Options, console: Console)
     for path in found:
         place = path.relative_to(source)
         try:
+            _refuse_rivals(path, found)
             records.append(_convert_one(path, target / place, options) | {"source": place.as_posix()})
-            console.print(f"converted: {place}")
+            console.print(f"converted: {place}", markup=False)
         except TaskbasisError as error:
             console.print(f"refused: {error}", style="red", markup=False)
             refused += 1
@@ -141,7 +147,7 @@ def _convert_one(path: Path, place: Path, options: Options) -> dict[str, Any]:
     if path.is_dir():
         convert_run(path, place, options.select)
         return {"kind": "basis", "target": place.name}
-    place = place.with_suffix(SUFFIX)
+    place = _named(place)
     checkpoint = convert_checkpoint(path, place, options)
     return {
         "kind": checkpoint.kind,
@@ -149,6 +155,21 @@ def _convert_one(path: Path, place: Path, options: Options) -> dict[str, Any]:
         "sha256": file_sha256(path),
         **checkpoint.facts,
     }
+
+
+def _named(path: Path) -> Path:
+    """What a pickle is called once it is converted."""
+    return path.with_suffix(SUFFIX)
+
+
+def _refuse_rivals(path: Path, found: Sequence[Path]) -> None:
+    """Refuse pickles that would become one file."""
+    rivals = [other for other in found if other.suffix in PICKLES and _named(other) == _named(path)]
+    if len(rivals) > 1:
+        names = " and ".join(map(str, rivals))
+        raise ImporterError(
+            f"{names} would become one file, {_named(path).name}; rename or remove all but one"
+        )
 
 
 def _find(folder: Path) -> Iterator[Path]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from hydra.utils import instantiate
 from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +22,7 @@ from taskbasis.importers import check_layout, import_checkpoint, selected, shape
 from taskbasis.models.clip import PREFIX, ClipModel, LoadedClip
 from taskbasis.store import file_sha256, write_json, write_text
 from taskbasis.store.atomic import new_folder
+from taskbasis.targets import instantiate
 from taskbasis.vectors.files import find_weights
 from taskbasis.vectors.layout import Selection
 

@@ -15,6 +15,7 @@ from taskbasis.data.mini.suite import DrawingKey
 from taskbasis.data.vision.scan import ScanKey
 from taskbasis.data.vision.suite import PixelKey
 from taskbasis.evaluation.scoring import ScoreKey
+from taskbasis.extensions import source_sha256
 from taskbasis.importers.published import FolderSource
 from taskbasis.models.imported import ImportedBasisKey, ImportedKey
 from taskbasis.models.stages import HeadKey, PretrainedKey
@@ -36,8 +37,11 @@ def code_identity(plan: Plan) -> str:
     files = {"data": plan.suite.files_state([task.name for task in plan.tasks])}
     if isinstance(plan.imported, FolderSource):
         files["checkpoints"] = files_state(plan.imported.root)
+    if plan.published is not None and plan.published.root is not None:
+        files["bases"] = files_state(plan.published.root)
+    added = {"basis": source_sha256(type(plan.basis)), "merge": source_sha256(type(plan.merge))}
     known = {"taskbasis": __version__, "stages": versions, "model": plan.clip.identity(), "files": files}
-    return digest(known)
+    return digest(known | {"added": added})
 
 
 def finished_result(

@@ -22,9 +22,9 @@ from taskbasis.store.locks import locked
 from taskbasis.tracking.console import LEVELS, Display, one_line, set_up_logging, summary
 from taskbasis.tracking.plots import write_plots
 from taskbasis.tracking.records import RunRecord, worth_recording
-from taskbasis.tracking.redaction import Redactor
+from taskbasis.tracking.redaction import redactor_of
 from taskbasis.tracking.wandb_artifacts import Made
-from taskbasis.tracking.wandb_mirror import Mirror, MirrorSettings, open_mirror
+from taskbasis.tracking.wandb_mirror import Mirror, MirrorSettings, NoMirror, open_mirror
 from taskbasis.weights import save_basis, save_merged
 
 _log = logging.getLogger(__name__)
@@ -97,8 +97,8 @@ def _carry_out(
     job: Composed, plan: Plan, settings: MirrorSettings, code: str, display: Display
 ) -> dict[str, Any]:
     redactor = redactor_of(job)
-    mirror = open_mirror(settings, redactor.value(job.semantic))
     record = RunRecord(job, redactor)
+    mirror: Mirror = NoMirror()
     torch.set_num_threads(plan.compute.threads)
     clock = Clock()
     facts: dict[str, Any] = {
@@ -107,6 +107,7 @@ def _carry_out(
         "device": device_name(plan.compute.accelerator),
     }
     try:
+        mirror = open_mirror(settings, redactor.value(job.semantic))
         with display:
             outcome = _run(plan, clock, Reporter(display, record, mirror))
         folder = save_basis(outcome, record.folder / "basis", atoms=settings.weights)
@@ -176,15 +177,6 @@ class Reporter:
 def run_folder(job: Composed) -> Path:
     """Where a job leaves its records."""
     return Path(job.config.paths.runs) / job.run_name
-
-
-def redactor_of(job: Composed) -> Redactor:
-    """What removes the machine's paths and secrets from the records of a job."""
-    paths, given = job.config.paths, {"checkpoints": job.config.checkpoints.root}
-    if "weights" in job.config.model:
-        given["weights"] = job.config.model.weights
-    folders = {"root": paths.root, "data": paths.data, "store": paths.store, "runs": paths.runs}
-    return Redactor(folders | {name: path for name, path in given.items() if path is not None})
 
 
 def describe(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from taskbasis.basis import Basis
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     for part in describe(options.path, options.rows):
-        console.print(part)
+        console.print(part, markup=False, emoji=False)
     return 0
 
 
@@ -71,15 +72,16 @@ def describe(path: Path, rows: int = 20) -> Iterator[RenderableType]:
 def basis_table(basis: Basis, facts: Mapping[str, Any] | None = None) -> Table:
     """What a basis is and how good it is."""
     d = basis.diagnostics
-    table = Table(title=f"basis {basis.method}, M = {basis.M} of T = {len(basis.tasks)}", show_header=False)
-    table.add_row("settings", ", ".join(f"{k}={v}" for k, v in basis.parameters.items()) or "none")
+    title = Text(f"basis {basis.method}, M = {basis.M} of T = {len(basis.tasks)}", "table.title")
+    table = Table(title=title, show_header=False)
+    _add(table, "settings", ", ".join(f"{k}={v}" for k, v in basis.parameters.items()) or "none")
     for name, value in (facts or {}).items():
-        table.add_row(name, str(value))
-    table.add_row("loss", _number(d.loss))
-    table.add_row("spectral bound", _number(d.spectral_bound))
-    table.add_row("relative error", _number(d.relative_error))
-    table.add_row("condition number of the atoms", _number(d.condition))
-    table.add_row("tasks", ", ".join(basis.tasks))
+        _add(table, name, str(value))
+    _add(table, "loss", _number(d.loss))
+    _add(table, "spectral bound", _number(d.spectral_bound))
+    _add(table, "relative error", _number(d.relative_error))
+    _add(table, "condition number of the atoms", _number(d.condition))
+    _add(table, "tasks", ", ".join(basis.tasks))
     return table
 
 
@@ -90,7 +92,7 @@ def task_table(basis: Basis, gram: Gram) -> Table:
     squared = torch.einsum("kt,kl,lt->t", error, gram.matrix, error).clamp_min(0.0)
     table = Table("task", "norm", "relative error", title="task vectors")
     for name, norm, value in zip(basis.tasks, gram.norms.tolist(), squared.sqrt().tolist(), strict=False):
-        table.add_row(name, f"{norm:.4g}", f"{value / norm:.4f}" if norm else "–")
+        _add(table, name, f"{norm:.4g}", f"{value / norm:.4f}" if norm else "–")
     return table
 
 
@@ -100,7 +102,7 @@ def cosine_table(gram: Gram) -> Table:
     for i, (name, norm, row) in enumerate(
         zip(gram.names, gram.norms.tolist(), gram.cosines.tolist(), strict=True)
     ):
-        table.add_row(f"{i} {name}", f"{norm:.3g}", *(f"{cosine:.2f}" for cosine in row))
+        _add(table, f"{i} {name}", f"{norm:.3g}", *(f"{cosine:.2f}" for cosine in row))
     return table
 
 
@@ -123,7 +125,7 @@ def _input_table(inputs: Mapping[str, Any]) -> Table:
     for name, entry in {"θ₀": inputs["base"], **inputs["finetuned"]}.items():
         hashes = content_hashes(entry)
         content = f"{hashes[0]} {hashes[1][0][:16]}…" if hashes else "–"
-        table.add_row(name, entry["path"] or "–", f"{entry['bytes'] / 1e6:.1f}", content)
+        _add(table, name, entry["path"] or "–", f"{entry['bytes'] / 1e6:.1f}", content)
     return table
 
 
@@ -131,7 +133,7 @@ def _describe_checkpoint(checkpoint: Checkpoint, rows: int) -> Iterator[Renderab
     tensors = checkpoint.tensors
     table = Table("tensor", "dtype", "shape", "norm", title=checkpoint.kind)
     for name, tensor in list(tensors.items())[: rows or None]:
-        table.add_row(name, _dtype(tensor), "×".join(map(str, tensor.shape)) or "scalar", _norm(tensor))
+        _add(table, name, _dtype(tensor), "×".join(map(str, tensor.shape)) or "scalar", _norm(tensor))
     yield table
     if rows and len(tensors) > rows:
         yield f"… and {len(tensors) - rows} more (--rows 0 lists all)"
@@ -142,6 +144,11 @@ def _describe_checkpoint(checkpoint: Checkpoint, rows: int) -> Iterator[Renderab
     yield f"{len(tensors)} tensors ({listed}), {total:,} elements, {size / 1e6:.1f} MB"
     for key, value in checkpoint.facts.items():
         yield f"{key}: {value}"
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row of text as it is: names from files may look like rich's markup."""
+    table.add_row(*map(Text, cells))
 
 
 def _dtype(tensor: Tensor) -> str:

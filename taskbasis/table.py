@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from taskbasis.command import add_run_folders, check_folders, run_plain
+from taskbasis.errors import ConfigError
 from taskbasis.tracking.collection import Collection, Run
 from taskbasis.tracking.render import SUFFIXES, TEXTS, rich_table, write_table_file
 from taskbasis.tracking.tables import make_table
@@ -21,6 +22,8 @@ DEFAULT = (
     "negation/test/control_top1",
 )
 """Metrics that are shown unless others are asked for, as far as runs have them."""
+PIVOTED = ("addition/test/normalized_top1", *DEFAULT)
+"""The first of them that runs have is shown where columns are the values of a setting."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,11 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     check_folders(options.folders)
     collection = Collection(options.folders)
-    runs = [run for run in collection.runs() if _kept(run, options.where)]
+    runs = _kept(collection.runs(), options.where)
     known = {key for run in runs for key in run.metrics}
-    metrics = options.metrics or [key for key in DEFAULT if key in known]
-    if options.pivot and not options.metrics:
-        metrics = metrics[-1:] if len(metrics) == 1 else metrics[1:2]
+    shown = [key for key in PIVOTED if key in known][:1] if options.pivot else DEFAULT
+    metrics = options.metrics or [key for key in shown if key in known]
     table = make_table(runs, metrics, options.rows, options.pivot)
     notes = Console(stderr=True)
     for path, reason in collection.unreadable.items():
@@ -54,8 +56,24 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _kept(run: Run, conditions: Sequence[tuple[str, list[str]]]) -> bool:
-    return all(str(run.config.get(key)) in values for key, values in conditions)
+def _kept(runs: Sequence[Run], conditions: Sequence[tuple[str, list[str]]]) -> list[Run]:
+    """The runs that meet all conditions.
+
+    Raises:
+        ConfigError: if no run has a setting, or any of the values wanted of it.
+    """
+    kept = list(runs)
+    for key, values in conditions if runs else ():
+        given = f"{key}={','.join(values)}"
+        settings = {name for run in runs for name in run.config}
+        if key not in settings:
+            there = ", ".join(sorted(settings))
+            raise ConfigError(f"--where {given}: no run has this setting; there are {there}")
+        found = {str(run.config.get(key)) for run in runs}
+        if found.isdisjoint(values):
+            raise ConfigError(f"--where {given}: no run has this value; there are {', '.join(sorted(found))}")
+        kept = [run for run in kept if str(run.config.get(key)) in values]
+    return kept
 
 
 def _condition(text: str) -> tuple[str, list[str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from hydra.utils import get_object, instantiate
+import hydra.utils
+from hydra.errors import InstantiationException
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from taskbasis.errors import ConfigError
+from taskbasis.errors import ConfigError, TaskbasisError
 
 
 def build(group: str, node: DictConfig) -> Any:
@@ -20,6 +22,25 @@ def build(group: str, node: DictConfig) -> Any:
     if errors := target_errors(group, node):
         raise ConfigError("; ".join(errors))
     return instantiate(node)
+
+
+def instantiate(node: DictConfig) -> Any:
+    """The object that a configuration with a ``_target_`` describes.
+
+    Raises:
+        TaskbasisError: what the class itself refuses a value with.
+        ConfigError: if it refuses one with a ``ValueError`` or ``TypeError``, as classes of others do.
+    """
+    try:
+        return hydra.utils.instantiate(node)
+    except InstantiationException as error:
+        # Hydra's own message speaks of calls and types; whoever chose the value wants the cause.
+        cause = error.__cause__
+        if isinstance(cause, TaskbasisError):
+            raise cause from cause.__cause__
+        if isinstance(cause, ValueError | TypeError):
+            raise ConfigError(f"{node._target_} refuses its settings: {cause}") from error
+        raise
 
 
 def target_errors(group: str, node: DictConfig | None) -> list[str]:

@@ -1,15 +1,18 @@
 """Session fixtures: one small run of the real pipeline that many tests look at."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import types
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import vision_formats as formats
+from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -33,6 +36,37 @@ def shared_fixtures():
     if not folder.is_dir():
         pytest.skip("the published code's own files are not beside this checkout (TASKBASIS_FIXTURES)")
     return folder
+
+
+@pytest.fixture
+def lineage(tmp_path):
+    """Pickles modules of a package ``src.modeling`` that no longer exists when they are read."""
+    module = types.ModuleType("src.modeling")
+
+    class ImageEncoder(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model, self.cache_dir = model, None
+
+    class ClassificationHead(nn.Linear):
+        def __init__(self, weight):
+            super().__init__(*weight.T.shape)
+            self.weight, self.normalize = nn.Parameter(weight), True
+
+    for kind in (ImageEncoder, ClassificationHead):
+        kind.__module__, kind.__qualname__ = "src.modeling", kind.__name__
+        setattr(module, kind.__name__, kind)
+
+    def save(make, name):
+        sys.modules |= {"src": types.ModuleType("src"), "src.modeling": module}
+        try:
+            torch.save(make(module), tmp_path / name)
+        finally:
+            del sys.modules["src"], sys.modules["src.modeling"]
+        assert importlib.util.find_spec("src") is None
+        return tmp_path / name
+
+    return save
 
 
 @pytest.fixture(scope="session")

@@ -197,6 +197,13 @@ def test_composing_imports_no_torch(command, tmp_path):
             "finetune.epochs=often",
             r"finetune.epochs='often': accepted are null, a number, or a number by task",
         ),
+        *(
+            (
+                f"scenario.size={size}",
+                rf"^scenario.size={size}: must be between 1 and 20, the number of tasks of suite 'mini'$",
+            )
+            for size in (21, 0, -3)
+        ),
     ],
 )
 def test_values_that_a_run_cannot_use(override, message):

@@ -1,6 +1,7 @@
 """The pipeline as a whole, on two tasks and twenty training steps."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -149,9 +150,18 @@ def test_another_seed_of_fine_tuning_gives_other_models(ae, run_own):
     assert other["inputs"] != ae["inputs"]
 
 
-def test_a_perturbed_model_is_found_and_made_again(ae, run_own, tmp_path, own_store, caplog):
-    import shutil
+@pytest.mark.parametrize("statistic", ["MEAN", "STD"])
+def test_models_and_scores_depend_on_how_pixels_are_normalised(
+    ae, run_own, own_store, tmp_path, monkeypatch, statistic
+):
+    store = shutil.copytree(own_store, tmp_path / "copy")
+    monkeypatch.setattr(f"taskbasis.models.tiny_clip.{statistic}", (5.0, 5.0, 5.0))
+    other = run_own("basis=ae", "M=1", store=store)
+    assert other["run"]["reused"]["finetuned"] == []
+    assert other["single"]["zeroshot"] != ae["single"]["zeroshot"]
 
+
+def test_a_perturbed_model_is_found_and_made_again(ae, run_own, tmp_path, own_store, caplog):
     store = tmp_path / "copy"
     shutil.copytree(own_store, store)
     file = stored(store, "finetuned", task=ae["tasks"][0], seed=0) / "encoder.safetensors"
@@ -163,8 +173,6 @@ def test_a_perturbed_model_is_found_and_made_again(ae, run_own, tmp_path, own_st
 
 
 def test_a_model_rebuilt_with_other_content_invalidates_what_depends_on_it(ae, run_own, tmp_path, own_store):
-    import shutil
-
     from taskbasis.store.artifact import content_hash, describe_files
 
     store = tmp_path / "copy"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from taskbasis.basis.basis import Basis, BasisMethod, Trained
+from taskbasis.extensions import source_sha256
 from taskbasis.store import Artifact, StageKey, Store, write_json
 from taskbasis.trainer import quiet_trainer
 from taskbasis.vectors.gram import Gram
@@ -26,6 +27,13 @@ class BasisKey(StageKey):
     method: str
     settings: dict[str, Any]
     threads: int
+    source: str | None = None
+    """Content of the file of a method that does not come with the package; no part of the key without."""
+
+    def fields(self) -> dict[str, Any]:
+        """See :class:`~taskbasis.store.StageKey`."""
+        known = super().fields()
+        return known if self.source is not None else {k: v for k, v in known.items() if k != "source"}
 
 
 def fit(store: Store, method: BasisMethod, gram: Gram, threads: int) -> tuple[Basis, Artifact]:
@@ -37,6 +45,7 @@ def fit(store: Store, method: BasisMethod, gram: Gram, threads: int) -> tuple[Ba
         method=f"{kind.__module__}.{kind.__qualname__}",
         settings={f.name: getattr(method, f.name) for f in fields(method)},
         threads=threads,
+        source=source_sha256(kind),
     )
 
     def build(folder: Path) -> None:

@@ -32,7 +32,7 @@ class ScoreKey(StageKey):
     """Key of the scores of θ + α·v on one split of one task."""
 
     STAGE: ClassVar[str] = "scores"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     weights: str
     """Content hash of the file of θ."""
     vector: str | None
@@ -40,6 +40,9 @@ class ScoreKey(StageKey):
     alphas: tuple[float, ...]
     head: str
     pixels: str
+    mean: tuple[float, ...]
+    """Per channel: stored pixels are normalised by the image encoder."""
+    std: tuple[float, ...]
     batch_size: int
     precision: str
     threads: int
@@ -148,13 +151,15 @@ class Scorer:
 
     def score(self, request: Request) -> tuple[Count, ...]:
         """The counts at the request's α, computed unless they are stored."""
-        scoring = self._scoring
+        scoring, shown = self._scoring, self._scoring.clip.preprocess()
         key = ScoreKey(
             weights=request.weights.sha256,
             vector=request.vector.sha256 if request.vector else None,
             alphas=request.alphas,
             head=request.head.content,
             pixels=request.pixels.content,
+            mean=shown.mean,
+            std=shown.std,
             batch_size=scoring.batch_size,
             precision=scoring.compute.precision,
             threads=scoring.compute.threads,

@@ -15,10 +15,11 @@ from torch import Tensor
 from taskbasis.errors import ImporterError
 from taskbasis.importers.checkpoint import Checkpoint, check_layout, shapes
 from taskbasis.importers.hf_clip import from_hf, is_hf_clip, to_hf
+from taskbasis.importers.machine import Inert
 from taskbasis.importers.modules import import_module
 from taskbasis.importers.runs import ImportedRun, import_run, is_run
 from taskbasis.importers.state_dict import import_state_dict, is_state_dict
-from taskbasis.importers.unpickler import Inert, load
+from taskbasis.importers.unpickler import load
 from taskbasis.vectors.files import TensorFile
 from taskbasis.vectors.layout import Selection
 

@@ -32,19 +32,22 @@ class TorchArchive:
         if not path.is_file():
             raise ImporterError(f"no such file: {path}")
         self._size = path.stat().st_size
-        if not zipfile.is_zipfile(path):
-            raise ImporterError(
-                f"{path} is not a zip archive of torch.save; files of its legacy format (torch < 1.6) "
-                f"have to be saved again by whoever trusts them"
-            )
         try:
+            if not zipfile.is_zipfile(path):
+                raise ImporterError(
+                    f"{path} is not a zip archive of torch.save; files of its legacy format (torch < 1.6) "
+                    f"have to be saved again by whoever trusts them"
+                )
             with zipfile.ZipFile(path) as archive:
                 self._members = self._check_members(archive.infolist())
                 self.pickle = self._read_small(archive, "data.pkl", PICKLE_LIMIT)
                 order = (
                     self._read_small(archive, "byteorder", 16) if "byteorder" in self._members else b"little"
                 )
-        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        except ImporterError:
+            raise
+        except Exception as error:
+            # Names that are not text, fields that are cut off: each is another error of the standard library.
             raise ImporterError(f"{path} is damaged: {error}") from error
         if order != b"little":
             raise ImporterError(f"{path}: byteorder {order!r} is not supported; accepted: b'little'")

@@ -13,6 +13,9 @@ from taskbasis.errors import ImporterError
 from taskbasis.vectors.shard import Entry
 from taskbasis.vectors.writer import TensorWriter
 
+HEAD = "head"
+"""The kind of classification heads."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -23,6 +26,11 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, str] = field(default_factory=dict)
     """What else the file said that matters, such as the activation; kept as metadata."""
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it is a classification head, pickled or converted already."""
+        return HEAD in (self.kind, self.facts.get("kind"))
 
     def save(self, path: Path) -> Path:
         """Write the tensors as safetensors, one after the other; the path.

@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from taskbasis.errors import ImporterError
-from taskbasis.importers.checkpoint import Checkpoint, without_prefix
-from taskbasis.importers.unpickler import Inert
+from taskbasis.importers.checkpoint import HEAD, Checkpoint, without_prefix
+from taskbasis.importers.machine import Inert
 
-ENCODER, HEAD = "encoder", "head"
+ENCODER = "encoder"
 _DEPTH = 64
 """Modules within modules; real ones have eight."""
 

@@ -8,6 +8,7 @@ so that losses of an imported basis are not known.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def import_run(folder: Path, select: Selection = ALL) -> ImportedRun:
         raise ImporterError(
             f"{folder / INFO}: method {method!r} is not known; accepted: {', '.join(_READERS)}"
         )
-    tasks = tuple(map(str, info["datasets"]))
+    tasks = _tasks(folder / INFO, info)
     atoms = _atoms(folder / VECTORS)
     parts = _READERS[method](folder, tasks, info)
     M, T = len(atoms), len(tasks)
@@ -102,6 +103,13 @@ def import_run(folder: Path, select: Selection = ALL) -> ImportedRun:
     if parts.mean is not None:
         columns[OFFSET] = parts.mean
     return ImportedRun(_basis(parts, tasks), _vectors(folder, columns, select))
+
+
+def _tasks(path: Path, info: Mapping[str, Any]) -> tuple[str, ...]:
+    tasks = info.get("datasets")
+    if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
+        raise ImporterError(f"{path} has no 'datasets', a list of the names of tasks")
+    return tuple(tasks)
 
 
 def _basis(parts: _Parts, tasks: tuple[str, ...]) -> Basis:
@@ -160,17 +168,21 @@ def _pca(folder: Path, tasks: tuple[str, ...], info: Mapping[str, Any]) -> _Part
 
 def _random(folder: Path, tasks: tuple[str, ...], info: Mapping[str, Any]) -> _Parts:
     # Its vectors are no combinations of task vectors: they are their own sources.
-    stored = _mapping(folder / "random_basis.pt", {"projection_coefficients": 2})
+    path = folder / "random_basis.pt"
+    stored = _mapping(path, {"projection_coefficients": 2})
+    seed = stored.get("seed")
+    if not isinstance(seed, int | None):
+        raise ImporterError(f"{path}: 'seed' is a {type(seed).__name__}, not a number")
     decoder = stored["projection_coefficients"].double()
     eye = torch.eye(len(decoder), dtype=torch.float64)
-    return _Parts("random", eye, decoder, atom_names(len(decoder)), {"seed": stored.get("seed")})
+    return _Parts("random", eye, decoder, atom_names(len(decoder)), {"seed": seed})
 
 
 def _random_sample(folder: Path, tasks: tuple[str, ...], info: Mapping[str, Any]) -> _Parts:
     # The published code stores no decoder: only the chosen tasks can be reconstructed.
     path = folder / "random_selection.json"
     chosen = _json(path).get("selected_indices", [])
-    if not all(isinstance(i, int) and 0 <= i < len(tasks) for i in chosen):
+    if not isinstance(chosen, list) or not all(type(i) is int and 0 <= i < len(tasks) for i in chosen):
         raise ImporterError(f"{path}: selected_indices={chosen} are not tasks 0 … {len(tasks) - 1}")
     encoder = torch.eye(len(tasks), dtype=torch.float64)[:, chosen]
     return _Parts("random_sample", encoder, encoder.T.contiguous(), tasks, {"seed": info.get("seed")})
@@ -190,21 +202,36 @@ def _atoms(path: Path) -> list[dict[str, Tensor]]:
     if not isinstance(vectors, list) or not vectors:
         raise ImporterError(f"{path} has no list of basis_vectors")
     for vector in vectors:
-        if not isinstance(vector, Mapping) or not all(isinstance(v, Tensor) for v in vector.values()):
+        if not isinstance(vector, Mapping) or not all(
+            isinstance(name, str) and isinstance(value, Tensor) for name, value in vector.items()
+        ):
             raise ImporterError(f"{path}: a basis vector is not a mapping from names to tensors")
     return [without_prefix(vector, "model.") for vector in vectors]
 
 
 def _unflattened(path: Path, stored: Mapping[str, Any]) -> dict[str, Tensor]:
     """The mean vector cut into tensors by ``keys_order`` and ``param_shapes``."""
-    mean = stored["mean_vector"].reshape(-1)
-    shapes = {str(key): torch.Size(stored["param_shapes"][key]) for key in stored["keys_order"]}
-    sizes = [shape.numel() for shape in shapes.values()]
+    mean, shapes = stored["mean_vector"], _shapes(path, stored)
+    sizes = [math.prod(shape) for shape in shapes.values()]
     if sum(sizes) != mean.numel():
         raise ImporterError(f"{path}: the mean has {mean.numel()} elements, its tensors have {sum(sizes)}")
     parts = torch.split(mean, sizes)
     cut = {key: part.view(shapes[key]) for key, part in zip(shapes, parts, strict=True)}
     return without_prefix(cut, "model.")
+
+
+def _shapes(path: Path, stored: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    order, shapes = stored.get("keys_order"), stored.get("param_shapes")
+    if not isinstance(order, list | tuple) or not all(isinstance(key, str) for key in order):
+        raise ImporterError(f"{path} has no 'keys_order', a list of the names of tensors")
+    if not isinstance(shapes, Mapping):
+        raise ImporterError(f"{path} has no 'param_shapes', a dict from the names of tensors to their shapes")
+    for key in order:
+        if not isinstance(shape := shapes.get(key), list | tuple) or not all(
+            type(n) is int and n >= 0 for n in shape
+        ):
+            raise ImporterError(f"{path}: 'param_shapes' has no shape of {key!r}, which 'keys_order' names")
+    return {key: tuple(shapes[key]) for key in order}
 
 
 def _mapping(path: Path, matrices: Mapping[str, int]) -> Mapping[str, Any]:
@@ -221,7 +248,7 @@ def _mapping(path: Path, matrices: Mapping[str, int]) -> Mapping[str, Any]:
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ImporterError(f"{path} cannot be read: {error}") from error
     if not isinstance(value, Mapping):
         raise ImporterError(f"{path} is not a JSON object")

@@ -7,20 +7,17 @@ inert classes that only record what they were given, and any other name ends the
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from taskbasis.errors import ImporterError
 from taskbasis.importers.archive import TorchArchive
+from taskbasis.importers.machine import Function, Inert, Machine
 
 STORAGES = {
     "FloatStorage": torch.float32,
@@ -36,32 +33,8 @@ STORAGES = {
 }
 MODULE_PACKAGES = ("torch.nn", "torchvision.transforms", "open_clip", "clip", "src", "modeling")
 """Packages whose classes occur in pickled models of the task-arithmetic lineage."""
-
-_REFUSED_OPCODES = {"EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEXT_BUFFER", "READONLY_BUFFER"}
-
-
-class Inert:
-    """Stands for an object of a class that was not imported.
-
-    It keeps the arguments and the state the pickle gave it; nothing of the class itself exists here.
-    """
-
-    NAME: ClassVar[str] = ""
-    """Module and name of the class in the pickle."""
-    arguments: tuple[Any, ...]
-    state: Any
-
-    def __new__(cls, *arguments: Any) -> Inert:
-        """Keep what the class would have been given."""
-        made = super().__new__(cls)
-        made.arguments, made.state = arguments, None
-        return made
-
-    def __init__(self, *arguments: Any) -> None:
-        """Nothing is left to do."""
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
+_DIMENSIONS = 64
+"""Torch itself indexes no tensors of more."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +42,8 @@ class Loaded:
     """What a file held."""
 
     value: Any
-    """Containers, numbers, strings, tensors mapped from the file, and :class:`Inert` objects."""
+    """Containers, numbers, strings, tensors mapped from the file, and
+    :class:`~taskbasis.importers.machine.Inert` objects."""
     names: frozenset[str]
     """All globals that the pickle names, as ``module.name``."""
 
@@ -85,7 +59,6 @@ def load(path: Path, *, modules: bool = False) -> Loaded:
         ImporterError: naming what in the file is not data, out of bounds or damaged.
     """
     archive = TorchArchive(path)
-    _check_program(path, archive.pickle)
     reader = _Reader(archive, modules)
     try:
         value = reader.load()
@@ -97,28 +70,18 @@ def load(path: Path, *, modules: bool = False) -> Loaded:
     return Loaded(value, frozenset(reader.names))
 
 
-def _check_program(path: Path, program: bytes) -> None:
-    """Refuse opcodes that would look names up elsewhere, or make the reader allocate without bound."""
-    try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(program)):
-            if opcode.name in _REFUSED_OPCODES:
-                raise ImporterError(f"{path}: the pickle uses the opcode {opcode.name}")
-            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(str(argument)) > count:
-                raise ImporterError(f"{path}: the pickle stores at memo place {argument}")
-    except ValueError as error:
-        raise ImporterError(f"{path} is damaged: {error}") from error
-
-
-class _Reader(pickle.Unpickler):
+class _Reader(Machine):
     def __init__(self, archive: TorchArchive, modules: bool) -> None:
-        super().__init__(io.BytesIO(archive.pickle))
+        super().__init__(archive.path, archive.pickle)
         self._archive, self._modules = archive, modules
         self.names: set[str] = set()
         self._answers: dict[str, Any] = {
-            "collections.OrderedDict": OrderedDict,
-            "torch.Size": _Function(lambda size=(): tuple(size)),
-            "torch._utils._rebuild_tensor_v2": _Function(self._rebuild_tensor),
-            "torch._utils._rebuild_parameter": _Function(lambda data, *_: data),
+            "collections.OrderedDict": Function(lambda: OrderedDict()),
+            "__builtin__.set": Function(self.make_set),
+            "builtins.set": Function(self.make_set),
+            "torch.Size": Function(lambda size=(): size),
+            "torch._utils._rebuild_tensor_v2": Function(self._rebuild_tensor),
+            "torch._utils._rebuild_parameter": Function(lambda data, *_: data),
             **{f"torch.{name}": _StorageType(dtype) for name, dtype in STORAGES.items()},
         }
         self._storages: dict[str, Tensor] = {}
@@ -126,15 +89,13 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         self.names.add(full)
-        if full in ("__builtin__.set", "builtins.set"):
-            return set
         if full in self._answers:
             return self._answers[full]
         if self._modules and any(module == p or module.startswith(f"{p}.") for p in MODULE_PACKAGES):
             self._answers[full] = type(name, (Inert,), {"NAME": full})
             return self._answers[full]
         raise ImporterError(
-            f"{self._archive.path} refers to {full}, which is not part of a checkpoint; nothing of it was run"
+            f"{self.path} refers to {full}, which is not part of a checkpoint; nothing of it was run"
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -142,22 +103,22 @@ class _Reader(pickle.Unpickler):
             case ("storage", _StorageType() as kind, str(key), str(), int(count)):
                 pass
             case _:
-                raise ImporterError(f"{self._archive.path}: {str(pid)[:80]!r} does not describe a storage")
+                raise ImporterError(f"{self.path}: a {type(pid).__name__} does not describe a storage")
         if key not in self._storages:
             self._storages[key] = self._archive.storage(key)
         held = self._storages[key]
         if not 0 <= count * kind.dtype.itemsize <= held.numel():
             raise ImporterError(
-                f"{self._archive.path}: storage {key!r} should have {count} elements, "
-                f"but it has {held.numel()} bytes"
+                f"{self.path}: storage {key!r} should have {count} elements, but it has {held.numel()} bytes"
             )
         return _Storage(key, held[: count * kind.dtype.itemsize], kind.dtype)
 
     def _rebuild_tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
         """A view of a storage, checked to lie within it."""
-        numbers = [offset, *size, *stride]
-        if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in numbers):
-            raise ImporterError(f"{self._archive.path}: a tensor is described by {numbers}")
+        if not isinstance(storage, _Storage) or not all(map(_is_extent, ((offset,), size, stride))):
+            raise ImporterError(
+                f"{self.path}: a tensor is not described by a storage, an offset, a shape and strides"
+            )
         count = storage.data.numel() // storage.dtype.itemsize
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         total = 1
@@ -165,7 +126,7 @@ class _Reader(pickle.Unpickler):
             total *= n
         if total and (last >= count or total > count):
             raise ImporterError(
-                f"{self._archive.path}: a tensor of shape {tuple(size)}, strides {tuple(stride)} and offset "
+                f"{self.path}: a tensor of shape {tuple(size)}, strides {tuple(stride)} and offset "
                 f"{offset} exceeds storage {storage.key!r} of {count} elements"
             )
         if not total:
@@ -175,8 +136,6 @@ class _Reader(pickle.Unpickler):
 
 
 class _StorageType(NamedTuple):
-    """A tuple, because a pickle can set attributes on most other objects."""
-
     dtype: torch.dtype
 
 
@@ -191,17 +150,10 @@ class _Storage(NamedTuple):
         return (self.data if aligned else self.data.clone()).view(self.dtype)
 
 
-class _Function:
-    """A function that a pickle may call, but not alter: it has no attributes to set."""
-
-    __slots__ = ("_call",)
-    _call: Callable[..., Any]
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_call", call)
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._call(*arguments)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(name)
+def _is_extent(numbers: Any) -> bool:
+    """Whether these are the sizes or strides of a tensor."""
+    return (
+        type(numbers) is tuple
+        and len(numbers) <= _DIMENSIONS
+        and all(type(n) is int and n >= 0 for n in numbers)
+    )

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from torch import nn
 from taskbasis.data.preprocess import Preprocess
 from taskbasis.errors import ModelError
 from taskbasis.models.clip import LoadedClip, check_activation
-from taskbasis.store.hashing import file_sha256
+from taskbasis.store.hashing import file_sha256, files_state
 from taskbasis.vectors.files import TensorFile
 
 _REFUSALS = (RuntimeError, OSError, ValueError, SafetensorError, AttributeError, KeyError, AssertionError)
 """What open_clip raises for weights and names that it cannot use."""
-_SCHEMAS = ("local-dir:", "hf-hub:")
+_LOCAL = "local-dir:"
+_SCHEMAS = (_LOCAL, "hf-hub:")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,16 @@ class OpenClipModel:
     def identity(self) -> dict[str, Any]:
         """See :class:`~taskbasis.models.clip.ClipModel`."""
         source = file_sha256(Path(self.weights)) if self.weights else self.pretrained
-        return {"name": self.name, "weights": source, "quick_gelu": self.quick_gelu}
+        name: Any = self.name
+        if (folder := self.folder) is not None:
+            name = _content(folder, files_state(folder))
+        return {"name": name, "weights": source, "quick_gelu": self.quick_gelu}
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the model is read from, if it is one."""
+        local = self.name.startswith(_LOCAL)
+        return Path(self.name.removeprefix(_LOCAL)) if local else None
 
     def preprocess(self) -> Preprocess:
         """See :class:`~taskbasis.models.clip.ClipModel`."""
@@ -128,6 +138,14 @@ class OpenClipModel:
             else ""
         )
         return f"cannot load {self.name} with weights {pretrained!r}: {reason}{hint}"
+
+
+@lru_cache
+def _content(folder: Path, state: str) -> dict[str, str]:
+    """Hashes of the files of a folder by name; read once in a process while ``state`` stays the same."""
+    places = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    shown = {p.as_posix(): path for p, path in places.items() if not any(x.startswith(".") for x in p.parts)}
+    return {name: file_sha256(path) for name, path in shown.items()}
 
 
 @contextmanager

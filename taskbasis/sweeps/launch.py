@@ -25,6 +25,7 @@ from taskbasis.sweeps.journal import Journal, sweep_name
 from taskbasis.sweeps.objective import check_objective
 from taskbasis.sweeps.search import describe_search, first_choice, follow_objective, search_settings
 from taskbasis.sweeps.summary import concluded, summary_table
+from taskbasis.tracking.redaction import redactor_of
 
 BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 """The sweeper that runs every combination, all of them known beforehand."""
@@ -106,7 +107,9 @@ def _open_sweep(config: DictConfig) -> None:
     _move_to(config, journal.folder)
     if not console.quiet:
         _show(console, jobs, name, describe_search(config) if search else None)
-    journal.begin(asked, None if search else len(jobs), config.objective if search else None)
+    journal.begin(
+        _without_paths(asked, jobs), None if search else len(jobs), config.objective if search else None
+    )
     _launched = Launched(journal, console.quiet)
 
 
@@ -134,6 +137,13 @@ def _jobs(config: DictConfig, asked: list[str], search: bool) -> list[Composed]:
         job = loader.load_sweep_config(config, list(combination))
         jobs.append(composed(job, dict(job.hydra.runtime.choices), list(job.hydra.overrides.task)))
     return jobs
+
+
+def _without_paths(asked: list[str], jobs: list[Composed]) -> list[str]:
+    """What was asked for, without the folders of this machine that any of the jobs uses."""
+    for job in jobs:
+        asked = redactor_of(job).value(asked)
+    return asked
 
 
 def _move_to(config: DictConfig, folder: Path) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from taskbasis.config import Composed
+
+_LOCAL = "local-dir:"
 _SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)($|_)", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 
@@ -45,3 +50,29 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.value(v) for v in value]
         return value
+
+
+def redactor_of(job: Composed) -> Redactor:
+    """What removes the machine's paths and secrets from the records of a job."""
+    config = job.config
+    named = str(config.model.get("name") or "")
+    folders = {
+        **_installed(),
+        # Usually that of the data, whose name then stands.
+        "suite": config.suite.get("root"),
+        "root": config.paths.root,
+        "data": config.paths.data,
+        "store": config.paths.store,
+        "runs": config.paths.runs,
+        "checkpoints": config.checkpoints.root,
+        "weights": config.model.get("weights"),
+        "model": named.removeprefix(_LOCAL) if named.startswith(_LOCAL) else None,
+    }
+    return Redactor({name: path for name, path in folders.items() if path})
+
+
+def _installed() -> dict[str, str]:
+    """Where Python, its libraries and this package lie, which tracebacks tell."""
+    places = sysconfig.get_paths()
+    libraries = {"stdlib": places["stdlib"], "packages": places["purelib"], "python": sys.prefix}
+    return libraries | {"taskbasis": str(Path(__file__).resolve().parents[1])}

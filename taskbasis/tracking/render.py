@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +20,7 @@ _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{"
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 
 
-def rich_table(table: ResultTable) -> Table:
+def rich_table(table: ResultTable) -> Group:
     """For the console; the best of a column is bold."""
     shown = Table()
     for key in table.keys:
@@ -28,7 +29,8 @@ def rich_table(table: ResultTable) -> Table:
         shown.add_column(Text(column), justify="right", overflow="fold")
     for row in _cells(table, lambda text: text):
         shown.add_row(*(Text(text, style="bold" if best else "") for text, best in row))
-    return shown
+    # A title of the table itself would be broken to the width of its columns.
+    return Group(*([Text(table.title)] if table.title else []), shown)
 
 
 def markdown(table: ResultTable) -> str:
@@ -37,7 +39,8 @@ def markdown(table: ResultTable) -> str:
     def escaped(text: str) -> str:
         return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
 
-    lines = ["| " + " | ".join(map(escaped, (*table.keys, *table.columns))) + " |"]
+    lines = [escaped(table.title), ""] if table.title else []
+    lines.append("| " + " | ".join(map(escaped, (*table.keys, *table.columns))) + " |")
     lines.append("|" + "---|" * len(table.keys) + "---:|" * len(table.columns))
     for row in _cells(table, escaped):
         lines.append("| " + " | ".join(f"**{text}**" if best else text for text, best in row) + " |")
@@ -52,6 +55,8 @@ def latex(table: ResultTable) -> str:
 
     columns = "l" * len(table.keys) + "r" * len(table.columns)
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    if table.title:
+        lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{{escaped(table.title)}}} \\")
     lines += [" & ".join(map(escaped, (*table.keys, *table.columns))) + r" \\", r"\midrule"]
     for row in _cells(table, escaped):
         lines.append(" & ".join(rf"\textbf{{{text}}}" if best else text for text, best in row) + r" \\")

@@ -54,6 +54,8 @@ class ResultTable:
     """Values of the settings, and one cell per column; None where there is no run."""
     averaged: tuple[str, ...]
     """Settings other than seeds that differ within a cell."""
+    title: str | None = None
+    """The metric, where no column names it."""
 
     def best(self, column: int) -> set[int]:
         """The rows with the best mean of a column; none if there is nothing to choose."""
@@ -103,8 +105,13 @@ def make_table(
             (name, tuple(_cell(metric, groups[name].get(value, [])) for value, metric in wanted))
             for name in _ordered(groups)
         ),
+        title=_titled(metrics[0]) if pivot and len(metrics) == 1 else None,
         averaged=tuple(dict.fromkeys(k for keys_ in within for k in keys_ if not SEED.search(k))),
     )
+
+
+def _titled(metric: str) -> str:
+    return metric + (", %" if _PERCENT.search(metric) else "")
 
 
 def _heading(pivot: str | None, value: Any) -> str:

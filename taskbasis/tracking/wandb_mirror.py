@@ -22,7 +22,8 @@ from taskbasis.tracking.wandb_artifacts import Made, artifacts
 _log = logging.getLogger(__name__)
 RUN_ID = "wandb-run-id"
 """File of a run folder that holds its W&B run id until it has completed."""
-MODES = ("auto", "online", "offline", "disabled")
+AUTO = "auto"
+MODES = (AUTO, "online", "offline", "disabled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +138,16 @@ class WandbMirror:
 def open_mirror(settings: MirrorSettings, config: Mapping[str, Any]) -> Mirror:
     """Start a W&B run, offline if there is no key or the server cannot be reached.
 
+    The mode ``auto`` is that of the variable ``WANDB_MODE``, if it is set to one of the others.
+
     Args:
         settings: names, mode and timeout.
         config: the resolved and redacted configuration as plain values.
     """
     mode = settings.mode
-    if mode == "auto":
-        mode = "online" if has_key() else "offline"
+    if mode == AUTO:
+        said = os.environ.get("WANDB_MODE")
+        mode = said if said in MODES and said != AUTO else "online" if has_key() else "offline"
     if mode == "disabled":
         return NoMirror()
     for attempt in dict.fromkeys((mode, "offline")):
@@ -152,7 +156,8 @@ def open_mirror(settings: MirrorSettings, config: Mapping[str, Any]) -> Mirror:
             with keeping_files_in(settings.folder):
                 return WandbMirror(_init(settings, attempt, config, identity), settings.folder)
         except Exception as error:  # noqa: BLE001 - a tracker never fails a run
-            _log.warning("W&B cannot start %s (%s)", attempt, str(error).splitlines()[0])
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            _log.warning("W&B cannot start %s (%s)", attempt, reason)
             if attempt == "online":
                 _log.warning("this run is recorded offline, in %s", settings.folder / "wandb")
     return NoMirror()

@@ -37,7 +37,7 @@ class FinetuneKey(StageKey):
     """Key of a fine-tuned image encoder θ_t."""
 
     STAGE: ClassVar[str] = "finetuned"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     task: str
     pretrained: str
     """Content of θ₀."""
@@ -45,6 +45,9 @@ class FinetuneKey(StageKey):
     """Content of the zero-shot head."""
     training_set: str
     """Content of the training images and their augmentation."""
+    mean: tuple[float, ...]
+    """Per channel: pixels are normalised by the image encoder."""
+    std: tuple[float, ...]
     recipe: dict[str, Any]
     seed: int
     precision: str
@@ -75,11 +78,14 @@ def finetune(job: FinetuneJob, report: Report) -> Artifact:
     """
     job = replace(job, recipe=job.recipe.of(job.task.name))
     images, identity = job.suite.training_set(job.store, job.task.name)
+    shown = job.clip.preprocess()
     key = FinetuneKey(
         task=job.task.name,
         pretrained=job.theta0.content,
         head=job.head.content,
         training_set=identity,
+        mean=shown.mean,
+        std=shown.std,
         recipe=job.recipe.identity(),
         seed=job.seed,
         precision=job.compute.arithmetic,

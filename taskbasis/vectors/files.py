@@ -71,8 +71,9 @@ class TensorFile:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The string metadata of the (first) file."""
-        return dict(self._handles[self.files[0]].metadata() or {})
+        """The string metadata of the (first) file; a checkpoint without tensors may have no file."""
+        first = next(iter(self._handles.values()), None)
+        return {} if first is None else dict(first.metadata() or {})
 
     def read(self, name: str) -> Tensor:
         """One tensor, as a view on the mapped file, at its stored dtype."""

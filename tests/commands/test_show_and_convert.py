@@ -57,6 +57,24 @@ class TestShow:
         assert "visual.w" in text
         assert "2×3" in text
 
+    def test_a_checkpoint_without_tensors(self, tmp_path, shown):
+        save_file({}, tmp_path / "none.safetensors")
+        assert "0 tensors" in shown(tmp_path / "none.safetensors")
+
+    def test_names_and_values_that_look_like_markup(self, tmp_path, shown):
+        tensors = {"a[/x]": torch.ones(2), "[bold]b": torch.ones(2), "c:bus:": torch.ones(2)}
+        save_file(tensors, tmp_path / "m.safetensors", {"note[/x]": "[/y] [red]z :bus:"})
+        text = shown(tmp_path / "m.safetensors")
+        for part in (*tensors, "note[/x]: [/y] [red]z :bus:"):
+            assert part in text
+
+    def test_a_basis_of_tasks_that_look_like_markup(self, models, run_compress, shown):
+        Path("tuned/cars.safetensors").rename("tuned/[bold]cars.safetensors")
+        run_compress("base=theta0.safetensors", "finetuned=tuned", "M=1", "basis=pca", "out=b")
+        text = shown("b")
+        assert "│ tasks │ [bold]cars, dtd, mnist, svhn │" in text
+        assert "0 [bold]cars" in text
+
     def test_a_foreign_basis(self, shared_fixtures, shown):
         run = next((shared_fixtures / "authors_code_new" / "checkpoints").glob("*/_basis_runs/PCA*"))
         text = shown(run)
@@ -94,6 +112,41 @@ class TestConvert:
         tensors = load_file(target)
         assert torch.equal(tensors["visual.proj"], torch.ones(3))
         assert torch.equal(tensors["visual.w"], torch.zeros(2))
+
+    @pytest.mark.parametrize("to", ["open_clip", "hf"])
+    def test_heads_are_kept_as_they_are(self, tmp_path, lineage, to):
+        save_file({"visual.proj": torch.ones(3)}, tmp_path / "theta0.safetensors")
+        options = ["--fill", str(tmp_path / "theta0.safetensors"), "--select", "visual.", "--to", to]
+        (tmp_path / "out").mkdir()
+        weight = torch.randn(4, 3)
+        source = lineage(lambda src: src.ClassificationHead(weight), "head_Cars.pt")
+        # The second time it is read from safetensors, which only say in their metadata what they are.
+        for name in ("once", "twice"):
+            target = tmp_path / "out" / f"{name}.safetensors"
+            assert convert([str(source), str(target), *options]) == 0
+            assert load_file(target).keys() == {"weight", "bias"}
+            assert torch.equal(load_file(target)["weight"], weight)
+            source = target
+
+    def test_pickles_that_would_become_one_file_are_refused(self, tmp_path, lineage_tree, capsys):
+        for ending in (".pth", ".bin"):
+            torch.save({"model.visual.w": torch.zeros(2)}, lineage_tree / f"zeroshot{ending}")
+        assert convert([str(lineage_tree), str(tmp_path / "out")]) == 1
+        printed = "".join(capsys.readouterr().out.split())
+        for ending in (".pt", ".pth", ".bin"):
+            assert f"zeroshot{ending}" in printed
+        assert "wouldbecomeonefile,zeroshot.safetensors" in printed
+        assert not (tmp_path / "out/zeroshot.safetensors").exists()
+        record = json.loads((tmp_path / "out/conversion.json").read_text())
+        assert [entry["source"] for entry in record["converted"]] == ["CarsVal/finetuned.pt"]
+        assert record["refused"] == 3
+
+    def test_names_of_files_are_printed_as_they_are(self, tmp_path, lineage_tree, capsys):
+        (lineage_tree / "zeroshot.pt").rename(lineage_tree / "zero[bold]shot[ ].pt")
+        (lineage_tree / "CarsVal" / "finetuned.pt").rename(lineage_tree / "CarsVal" / "x].pt")
+        (lineage_tree / "CarsVal").rename(lineage_tree / "Cars[")
+        assert convert([str(lineage_tree), str(tmp_path / "out")]) == 0
+        assert "converted: Cars[/x].pt\nconverted: zero[bold]shot[ ].pt\n" in capsys.readouterr().out
 
     def test_the_source_is_never_overwritten(self, tmp_path):
         save_file({"visual.w": torch.ones(2)}, tmp_path / "a.safetensors")

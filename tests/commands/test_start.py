@@ -1,6 +1,7 @@
 """What commands import before they do anything: most of the seconds of a small job."""
 
 import gc
+import signal
 import subprocess
 import sys
 
@@ -31,6 +32,34 @@ print("loaded:", *sorted({name.split(".")[0] for name in sys.modules}))
     loaded = done.stdout.split("loaded:")[1].split()
     assert "torch" in loaded
     assert not (set(SLOW) - needed) & set(loaded)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_says_so_by_its_exit_code_alone(asked):
+    program = """
+import time
+from taskbasis.command import run_plain
+
+def main(arguments):
+    print("started", flush=True)
+    time.sleep(60)
+    return 0
+
+run_plain(main)
+"""
+    running = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs tests in the background makes its children deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert running.stdout.readline() == "started\n"
+    running.send_signal(asked)
+    _, errors = running.communicate(timeout=30)
+    assert (running.returncode, errors) == (130, "")
 
 
 def test_garbage_is_collected_again_when_imports_are_done_or_fail():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -205,6 +206,16 @@ def test_training_from_resized_pixels_has_another_name(eurosat):
     pixels, labels = images.batch(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
     assert pixels.shape == (2, 3, 32, 32)
     assert labels.tolist() == made.scan(store, "EuroSAT").images("train").labels[:2].tolist()
+
+
+@pytest.mark.parametrize("cache", ["none", "resized"])
+def test_training_images_depend_on_how_pictures_are_resized(eurosat, cache):
+    made, store = eurosat
+    looks = [LOOK, replace(LOOK, interpolation="bilinear"), replace(LOOK, resize_mode="longest")]
+    cached = suite(made.root, train_cache=cache)
+    names = [cached.fitted(look).training_set(store, "EuroSAT")[1] for look in looks]
+    # Only what is resized beforehand has a side that decides its size.
+    assert len(set(names)) == (3 if cache == "resized" else 2)
 
 
 def test_knowing_the_classes_touches_no_data(tmp_path):

@@ -101,6 +101,9 @@ def test_a_failing_job_does_not_stop_the_others(command, small_store, tmp_path):
     assert "1 completed, 1 failed" in done.stdout
     assert "job 1: TrainingError: fine-tuning '" in " ".join(done.stdout.split())
     assert statuses(tmp_path / "outputs") == ["failed", "completed"]
+    journal = [path.read_text() for path in tmp_path.glob("outputs/sweeps/**/*.json")]
+    assert len(journal) == 3
+    assert all("paths.store=<store>" in text and str(small_store) not in text for text in journal)
     for path in (tmp_path / "outputs/runs").glob("*/result.json"):
         result, log = json.loads(path.read_text()), (path.parent / "run.log").read_text()
         failed = result["run"]["status"] == "failed"

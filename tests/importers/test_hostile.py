@@ -11,16 +11,18 @@ import shutil
 import struct
 import subprocess
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from pickles import Calls, calling, rebuilt
+from pickles import Calls, calling, program, rebuilt, tensor
 
 from taskbasis.errors import ImporterError
 from taskbasis.importers import import_checkpoint
-from taskbasis.importers.unpickler import Inert, load
+from taskbasis.importers.machine import Inert
+from taskbasis.importers.unpickler import load
 
 
 def test_the_hand_made_pickle_is_what_torch_loads(save_payload):
@@ -112,6 +114,84 @@ def test_answers_cannot_be_altered_by_a_pickle(save_payload, target, state):
 def test_malformed_programs_are_refused(save_payload, program, message):
     with pytest.raises(ImporterError, match=message):
         import_checkpoint(save_payload(program))
+
+
+class TestState:
+    """A pickle may set the state of inert objects, and of nothing that has methods to set it by."""
+
+    EMPTY = tensor(count=0, size=(0,))
+    GROWN = (EMPTY, 0, (1 << 20,), (1,))
+    """What makes a tensor set its storage anew, without any check of bounds."""
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            tensor(count=0, size=(0,), state=GROWN),
+            tensor(state=GROWN),
+            Calls(torch._utils._rebuild_parameter, EMPTY, False, OrderedDict(), state=GROWN),
+        ],
+        ids=["empty", "mapped", "parameter"],
+    )
+    @pytest.mark.parametrize("modules", [False, True])
+    def test_a_tensor_has_none(self, save_payload, value, modules):
+        with pytest.raises(ImporterError, match="sets the state of a Tensor"):
+            load(save_payload(program({"x": value})), modules=modules)
+
+    def test_a_dict_has_none(self, save_payload):
+        path = save_payload(b"\x80\x02}}X\x05\x00\x00\x00itemsK\x01sb.")
+        with pytest.raises(ImporterError, match="sets the state of a dict"):
+            load(path)
+
+    def test_attributes_of_an_ordered_dict_are_left_out(self, save_payload):
+        shadowed = Calls(OrderedDict, state={"items": 1, "values": 2, "get": 3})
+        path = save_payload(program(shadowed)[:-1] + b"X\x01\x00\x00\x00x" + program(tensor())[2:-1] + b"s.")
+        found = load(path).value
+        assert vars(found) == {}
+        assert torch.equal(import_checkpoint(path).tensors["x"], torch.arange(4.0))
+
+    def test_the_versions_in_a_state_dict_of_torch_are_no_obstacle(self, tmp_path):
+        state = torch.nn.BatchNorm1d(3).state_dict()
+        assert vars(state).keys() == {"_metadata"}
+        torch.save(state, tmp_path / "m.pt")
+        assert import_checkpoint(tmp_path / "m.pt").tensors.keys() == state.keys()
+
+
+class TestMethods:
+    """Opcodes reach for methods of what lies on the stack; those of tensors compute and allocate."""
+
+    @pytest.mark.parametrize(
+        ("opcodes", "message"),
+        [
+            (b"K\x00K\x01s.", "sets items of a Tensor"),
+            (b"(K\x00K\x01u.", "sets items of a Tensor"),
+            (b"(K\x01\x90.", "adds to a Tensor"),
+            (b"K\x01a.", "appends to a Tensor"),
+            (b")R.", "calls a Tensor"),
+            (b")\x81.", "makes a Tensor"),
+        ],
+    )
+    def test_tensors_are_not_acted_upon(self, save_payload, opcodes, message):
+        with pytest.raises(ImporterError, match=message):
+            load(save_payload(program(tensor())[:-1] + opcodes))
+
+    def test_arguments_are_not_taken_from_a_tensor(self, save_payload):
+        wide = program(tensor(count=0, size=(1 << 50, 0), stride=(1, 1)))[2:-1]
+        with pytest.raises(ImporterError, match="makes a set of a Tensor"):
+            load(save_payload(b"\x80\x02c__builtin__\nset\n" + wide + b"\x85R."))
+        with pytest.raises(ImporterError, match="calls a Function"):
+            load(save_payload(b"\x80\x02ctorch\nSize\n" + wide + b"R."))
+
+    @pytest.mark.parametrize("put", [b"})%sK\x01s.", b"}()%sK\x01u.", b"\x8f()%s\x90."])
+    def test_a_key_nested_so_deeply_that_its_hash_ends_the_process(self, save_payload, put):
+        with pytest.raises(ImporterError, match="has as a key a tuple"):
+            load(save_payload(b"\x80\x02" + put % (b"\x85" * 1_000_000)))
+
+    def test_many_large_sets_of_one_list(self, save_payload):
+        listed = b"](" + b"".join(b"J" + struct.pack("<i", i) for i in range(1000)) + b"eq\x01"
+        path = save_payload(
+            b"\x80\x02]c__builtin__\nset\nq\x00" + listed + b"00(" + b"h\x00h\x01\x85R" * 50 + b"e."
+        )
+        assert [len(made) for made in load(path).value] == [1000] + [0] * 49
 
 
 class TestBounds:
@@ -222,6 +302,23 @@ class TestContainer:
         path.write_bytes(content[:place] + b"\1" + content[place + 1 :])
         with pytest.raises(ImporterError, match="checksum of storage '0' is wrong"):
             load(path)
+
+    def test_a_member_whose_name_is_no_text(self, tmp_path):
+        torch.save({"x": torch.ones(2)}, tmp_path / "file.pt")
+        content = bytearray((tmp_path / "file.pt").read_bytes())
+        content[content.rindex(b"byteorder")] |= 0x80
+        (tmp_path / "file.pt").write_bytes(content)
+        with pytest.raises(ImporterError, match=r"file\.pt is damaged: 'utf-8' codec can't decode"):
+            load(tmp_path / "file.pt")
+
+    def test_an_archive_on_several_disks(self, tmp_path):
+        torch.save({"x": torch.ones(2)}, tmp_path / "file.pt")
+        content = bytearray((tmp_path / "file.pt").read_bytes())
+        locator = content.rindex(b"PK\6\7")
+        struct.pack_into("<I", content, locator + 16, 2)
+        (tmp_path / "file.pt").write_bytes(content)
+        with pytest.raises(ImporterError, match=r"file\.pt is damaged: .*multiple disks"):
+            load(tmp_path / "file.pt")
 
     @pytest.mark.parametrize("field", [26, 28])
     def test_local_headers_that_point_beyond_the_file(self, save_payload, field):

@@ -1,6 +1,7 @@
 """Models of open_clip with random weights: activation, files, preprocessing, heads; no network."""
 
 import json
+import shutil
 
 import open_clip
 import pytest
@@ -69,6 +70,19 @@ def test_weights_from_a_local_file(kind, tmp_path, random_vit_b_32):
     loaded = clip.load().model.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
     assert clip.identity()["weights"] != "openai"
+
+
+def test_a_model_folder_is_known_by_its_files_and_not_by_its_place(small_clip, tmp_path):
+    first, second = (shutil.copytree(small_clip, tmp_path / name) for name in ("first", "second"))
+    assert model(first).identity() == model(second).identity()
+    before, store = model(first).identity(), Store(tmp_path / "store")
+    pretrained_and_heads(store, model(first), [SPEC])
+    weights = load_file(first / "open_clip_model.safetensors")
+    save_file({name: 2 * tensor for name, tensor in weights.items()}, first / "open_clip_model.safetensors")
+    assert model(first).identity() != before
+    theta0, heads = pretrained_and_heads(store, model(first), [SPEC])
+    assert not theta0.reused
+    assert not heads["pets"].reused
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path, small_clip):

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import taskbasis
 from taskbasis.config import compose
-from taskbasis.errors import ConfigError, TrainingError
+from taskbasis.errors import ConfigError, TaskbasisError, TrainingError
 from taskbasis.finished import STAGES, finished_result
 from taskbasis.job import Place, execute
 from taskbasis.store import StageKey
@@ -149,6 +149,16 @@ class TestMembers:
         assert note["status"] == "failed"
         assert "nonsense" in note["error"]
 
+    def test_notes_name_the_folders_of_a_machine(self, job, journal, small_clip, tmp_path):
+        asked = ["model=vit_b_32", f"model.name=local-dir:{small_clip}", f"paths.data={tmp_path / 'data'}"]
+        asked += ["model.pretrained=null", "suite=vision"]
+        with pytest.raises(TaskbasisError):
+            run_member(lambda: job(*asked), journal, 0, asked, optimised=False)
+        (note,) = journal.notes()
+        assert "model.name=local-dir:<model>" in note["overrides"]
+        assert "paths.data=<data>" in note["overrides"]
+        assert str(tmp_path) not in json.dumps(note)
+
     def test_an_interrupted_job_is_not_called_failed(self, journal):
         def interrupted():
             raise KeyboardInterrupt
@@ -212,6 +222,25 @@ class TestPlan:
         text = " ".join(console.export_text().split())
         assert f"2 refused: {jobs[2].run_name} …: M=2 is not possible for 2 tasks with a centred PCA" in text
         assert "1 refused: tiny-mini2-random-M3" in text
+
+    @pytest.mark.parametrize(
+        ("key", "good", "bad", "reason"),
+        [
+            ("basis.tau", "5", "0", "basis.tau=0: must be above 0"),
+            (
+                "merge.inputs",
+                "atoms",
+                "atmos",
+                "merge.inputs='atmos': accepted are atoms, reconstructed, tasks",
+            ),
+            ("basis.tau", "5", "warm", "taskbasis.basis.Autoencoder refuses its settings: '>' not supported"),
+        ],
+    )
+    def test_a_value_that_a_class_refuses_is_one_refused_job(self, job, key, good, bad, reason):
+        plan = plan_sweep([job(f"{key}={value}") for value in (good, bad)])
+        assert plan.wanted("results") == 1
+        ((_, said),) = plan.refused
+        assert said.startswith(reason)
 
     def test_jobs_that_cannot_run_are_named(self, job):
         plan = plan_sweep([job("tasks=[nonsense]")])

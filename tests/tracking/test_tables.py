@@ -5,11 +5,12 @@ import io
 import statistics
 
 import pytest
+from rich.console import Console
 
 from taskbasis.errors import ConfigError
 from taskbasis.table import main
 from taskbasis.tracking.collection import Run
-from taskbasis.tracking.render import latex, markdown, parquet, write_table_file
+from taskbasis.tracking.render import latex, markdown, parquet, rich_table, write_table_file
 from taskbasis.tracking.tables import make_table, telling
 
 METRIC = "addition/test/normalized_top1"
@@ -62,6 +63,18 @@ def test_a_pivot_turns_values_into_columns_and_leaves_gaps(runs):
     assert "–" in markdown(table)
 
 
+def test_a_pivot_says_which_metric_it_shows(runs):
+    table = make_table(runs, [METRIC], pivot="M")
+    assert markdown(table).startswith("addition/test/normalized\\_top1, %\n\n| basis |")
+    assert r"\multicolumn{4}{l}{addition/test/normalized\_top1, \%} \\" in latex(table)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(rich_table(make_table(runs, [METRIC], rows=[], pivot="basis")))
+    assert console.export_text().startswith(f"{METRIC}, %\n┏"), "in one line, however narrow the table"
+    assert make_table(runs, ["basis/loss"], pivot="M").title == "basis/loss"
+    assert make_table(runs, [METRIC, "basis/loss"], pivot="M").title is None, "the columns say it"
+    assert make_table(runs, [METRIC]).title is None, "the columns say it"
+
+
 def test_runs_without_the_pivot_have_a_column_that_says_so(runs, tmp_path):
     plain = known(tmp_path, metrics={METRIC: 0.7}, basis="none", seed=0)
     assert make_table([*runs, plain], [METRIC], pivot="M").columns == ("M=2", "M=4", "M=7", "no M")
@@ -109,6 +122,23 @@ def test_what_is_not_there_is_named(runs, tmp_path):
         make_table(runs[-1:], [METRIC])
     with pytest.raises(ConfigError, match=r"table\.xls: the name may end with \.md, \.tex, \.csv, \.parquet"):
         write_table_file(make_table(runs, [METRIC]), tmp_path / "table.xls")
+
+
+def test_a_pivot_of_negation_shows_what_is_forgotten(run_small, tmp_path, capsys):
+    run_small("basis=exact", "M=1", "evaluation=negation", runs=tmp_path)
+    capsys.readouterr()
+    assert main([str(tmp_path), "--pivot", "M", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("negation/test/target\\_top1, %\n")
+
+
+def test_conditions_that_no_run_meets_are_named(run_small, tmp_path):
+    run_small("basis=exact", "M=1", runs=tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"--where bassis=ae: no run has this setting; there are M, basis, "
+    ):
+        main([str(tmp_path), "--where", "bassis=ae"])
+    with pytest.raises(ConfigError, match=r"--where basis=ae,pca: no run has this value; there are exact$"):
+        main([str(tmp_path), "--where", "basis=ae,pca"])
 
 
 def test_the_command_prints_and_writes(run_small, tmp_path, capsys):

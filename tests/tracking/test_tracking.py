@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from taskbasis.job import mirror_settings
 from taskbasis.tracking import wandb_mirror
 from taskbasis.tracking.console import summary
 from taskbasis.tracking.records import worth_recording
-from taskbasis.tracking.redaction import Redactor
+from taskbasis.tracking.redaction import Redactor, redactor_of
 from taskbasis.tracking.wandb_mirror import NoMirror, WandbMirror, open_mirror
 
 
@@ -36,6 +37,18 @@ class TestRedaction:
     def test_the_longest_folder_wins(self, tmp_path):
         redactor = Redactor({"root": tmp_path, "data": tmp_path / "deep"}, {})
         assert redactor.text(f"{tmp_path}/deep/x {tmp_path}/y") == "<data>/x <root>/y"
+
+    def test_what_a_job_reads_and_where_python_lies_have_names(self):
+        settings = ["model=vit_b_32", "model.name=local-dir:/scratch/me/clip", "suite=vision"]
+        redactor = redactor_of(compose([*settings, "suite.root=/big/images", "paths.root=/scratch/out"]))
+        assert redactor.text("local-dir:/scratch/me/clip in /big/images") == "local-dir:<model> in <suite>"
+        told = redactor.text(f"{json.__file__} {pytest.__file__} {wandb_mirror.__file__} {sys.executable}")
+        assert told.split()[:3] == [
+            "<stdlib>/json/__init__.py",
+            "<packages>/pytest/__init__.py",
+            "<taskbasis>/tracking/wandb_mirror.py",
+        ]
+        assert sys.prefix not in told
 
 
 def test_curves_are_thinned_but_keep_their_ends():
@@ -72,8 +85,30 @@ class TestMirror:
         monkeypatch.setenv("WANDB_API_KEY", key) if key else monkeypatch.delenv(
             "WANDB_API_KEY", raising=False
         )
+        monkeypatch.delenv("WANDB_MODE", raising=False)
         open_mirror(self.settings(tmp_path), {})
         assert modes == expected
+
+    @pytest.mark.parametrize(
+        ("said", "expected"), [("offline", ["offline"]), ("disabled", []), ("?", ["online"])]
+    )
+    def test_auto_is_what_the_environment_says(self, tmp_path, monkeypatch, said, expected):
+        modes = []
+        monkeypatch.setattr(wandb_mirror, "_init", lambda _, mode, *rest: modes.append(mode))
+        monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+        monkeypatch.setenv("WANDB_MODE", said)
+        open_mirror(self.settings(tmp_path), {})
+        assert modes == expected
+        open_mirror(self.settings(tmp_path, "tracker.mode=online"), {})
+        assert modes[-1] == "online", "what the configuration says comes first"
+
+    def test_a_failure_without_a_word_is_named(self, tmp_path, monkeypatch, caplog):
+        def init(*_):
+            raise TimeoutError
+
+        monkeypatch.setattr(wandb_mirror, "_init", init)
+        assert isinstance(open_mirror(self.settings(tmp_path, "tracker.mode=offline"), {}), NoMirror)
+        assert "W&B cannot start offline (TimeoutError)" in caplog.text
 
     def test_an_unreachable_server_means_offline_and_is_said(self, tmp_path, monkeypatch, caplog):
         def init(settings, mode, config, identity):
@@ -164,9 +199,38 @@ def test_a_failing_job_is_recorded_and_mirrored_as_failed(run_small, tmp_path, m
     result = json.loads((folder / "result.json").read_text())
     assert result["run"]["status"] == "failed"
     assert "nan at step 3" in result["run"]["error"]
-    assert "nan at step 3" in (folder / "run.log").read_text()
+    log = (folder / "run.log").read_text()
+    assert "nan at step 3" in log
+    assert 'File "<taskbasis>/' in log
+    assert not [place for place in (str(Path(job.__file__).parent), sys.prefix) if place in log]
     assert spy.exit_code == 1
     assert spy.results == []
+
+
+def test_without_records_no_mirror_is_begun(run_small, monkeypatch):
+    from taskbasis import job
+    from taskbasis.errors import StoreError
+
+    def refuse(*_):
+        raise StoreError("cannot write")
+
+    monkeypatch.setattr(job, "RunRecord", refuse)
+    monkeypatch.setattr(job, "open_mirror", lambda *_: pytest.fail("begun"))
+    with pytest.raises(StoreError, match="cannot write"):
+        run_small("basis=ae", "M=1")
+
+
+def test_a_job_that_is_stopped_while_its_mirror_begins_is_recorded(run_small, tmp_path, monkeypatch):
+    from taskbasis import job
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "open_mirror", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_small("basis=ae", "M=1", runs=tmp_path)
+    (result,) = tmp_path.glob("*/result.json")
+    assert json.loads(result.read_text())["run"]["error"] == "interrupted"
 
 
 def test_a_completed_job_is_mirrored_with_its_plots(run_small, monkeypatch):

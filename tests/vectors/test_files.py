@@ -40,6 +40,19 @@ def test_a_folder_with_one_checkpoint_stands_for_it(tmp_path):
     assert list(TensorFile(tmp_path).layout) == ["x"]
 
 
+def test_a_checkpoint_without_tensors_still_has_metadata(tmp_path):
+    save_file({}, tmp_path / "none.safetensors", {"kind": "nothing"})
+    assert TensorFile(tmp_path / "none.safetensors").metadata == {"kind": "nothing"}
+    (tmp_path / "none.safetensors.index.json").write_text('{"weight_map": {}}')
+    assert TensorFile(tmp_path / "none.safetensors.index.json").metadata == {}
+
+
+def test_task_vectors_without_tensors_are_refused(tmp_path):
+    save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(VectorError, match="no floating-point tensor"):
+        VectorSet.task_vectors(tmp_path / "none.safetensors", {"a": tmp_path / "none.safetensors"})
+
+
 def rewrite(index, change):
     stored = json.loads(index.read_text())
     change(stored["weight_map"])

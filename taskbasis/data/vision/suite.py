@@ -183,9 +183,11 @@ class VisionSuite:
             "cache": self.train_cache,
             "transform": "open_clip train",
             "image_size": self.fitted_to.image_size,
+            "interpolation": self.fitted_to.interpolation,
         }
         images: Images
         if self.train_cache == "resized":
+            described["resize_mode"] = self.fitted_to.resize_mode
             images = PixelImages(Pixels.open(self.pixels(store, task, "train").file(PIXELS)))
         else:
             images = self._upright(found, "train", transpose)
