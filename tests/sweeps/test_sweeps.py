@@ -151,7 +151,7 @@ class TestMembers:
 
     def test_notes_name_the_folders_of_a_machine(self, job, journal, small_clip, tmp_path):
         asked = ["model=vit_b_32", f"model.name=local-dir:{small_clip}", f"paths.data={tmp_path / 'data'}"]
-        asked += ["model.pretrained=null", "suite=vision"]
+        asked += ["model.pretrained=null", "suite=vision", f"paths.store={tmp_path / 'store'}"]
         with pytest.raises(TaskbasisError):
             run_member(lambda: job(*asked), journal, 0, asked, optimised=False)
         (note,) = journal.notes()
