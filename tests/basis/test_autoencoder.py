@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskbasis.basis import Autoencoder, Basis, Identity, Trained
-from taskbasis.basis.autoencoder import method, search
+from taskbasis.basis.autoencoder import lbfgs, method
 from taskbasis.errors import BasisError
 from taskbasis.trainer import quiet_trainer
 from taskbasis.vectors import Gram
@@ -58,7 +58,7 @@ def test_a_broken_optimiser_does_not_reach_the_bound(monkeypatch):
     def lazy(self, start):
         return start, [self.objective(start)[0]]
 
-    monkeypatch.setattr(search.Search, "descend", lazy)
+    monkeypatch.setattr(lbfgs.Search, "descend", lazy)
     monkeypatch.setattr(method, "closed_form", lambda *_: None)
     gram, _ = factor_gram(14, seed=0)
     basis = Autoencoder(M=7).fit(gram)
@@ -82,7 +82,7 @@ def test_lightning_goes_on_from_start_to_start_while_none_reaches_the_bound(monk
         begun.append(start)
         return start, [self.objective(start)[0]]
 
-    monkeypatch.setattr(search.Search, "descend", lazy)
+    monkeypatch.setattr(lbfgs.Search, "descend", lazy)
     monkeypatch.setattr(method, "closed_form", lambda *_: None)
     gram, _ = factor_gram(8, seed=0)
     autoencoder = Autoencoder(M=4, restarts=5)

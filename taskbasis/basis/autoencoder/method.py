@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from taskbasis.basis.autoencoder.adam import AdamModule
-    from taskbasis.basis.autoencoder.search import Search, Starts
+    from taskbasis.basis.autoencoder.lbfgs import Search, Starts
 
 CHOICES = {"encoder": ("softmax", "linear"), "decoder": ("linear", "softmax")}
 _CLOSED_FORM = 3
@@ -119,7 +119,7 @@ class Autoencoder:
         Raises:
             BasisError: if not 1 ≤ M ≤ T.
         """
-        from taskbasis.basis.autoencoder.lbfgs import SearchModule
+        from taskbasis.basis.autoencoder.module import SearchModule
 
         self.check(len(gram.names))
         if self.solver == "adam":
@@ -135,8 +135,8 @@ class Autoencoder:
         return range(1 + self.restarts)
 
     def _search(self, gram: Gram) -> Search:
+        from taskbasis.basis.autoencoder.lbfgs import Search
         from taskbasis.basis.autoencoder.objective import Objective
-        from taskbasis.basis.autoencoder.search import Search
 
         T, total = len(gram.names), float(gram.matrix.diagonal().sum())
         unit = total / T if total > 0 else 1.0
